@@ -8,6 +8,9 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("unhurried")
 
+# beginnings of plugins, with tests of their own that pass where they are copied to
+collect_ignore = ["plugins/testing/src/labwright_testing/templates"]
+
 # checks of the kit that train, build or look at a component many times: of all the project's own they are long
 THOROUGH = (
     "answers-each-row-by-itself",

@@ -322,7 +322,7 @@ def _range(schema: Mapping[str, Any]) -> str:
 INTERFACES = ("Task", "Data", "Split", "Batch", "Loss", "Optimizer", "Device", "Goal", "Phase", "Group", "Metric")
 GROUPS = {
     "Experiments and runs": (
-        *("Experiment", "Train", "Run", "Outcome", "load", "Loaded", "Evaluation", "evaluate", "evaluating"),
+        *("Experiment", "Train", "Start", "Run", "Outcome", "load", "Loaded", "Evaluation", "evaluate", "evaluating"),
         "Attachment",
     ),
     "Studies and comparisons": ("tune", "Study", "compare", "Comparison"),

@@ -41,9 +41,9 @@ import pytest
 import torch
 from labwright.cli import main
 from labwright.config.recipe import TABLES
-from labwright.plugin.new import TEMPLATES
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
+from labwright_testing.new import TEMPLATES
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -274,6 +274,7 @@ LONG = (
             *("own-ratings", "own-recordings", "own-tables", "own-texts", "predict", "pretrain-text"),
             *("private-training", "resume", "segmentation", "several-tasks", "track-runs", "translate"),
             "tune-on-instructions",
+            "vary-a-recipe",
         )
     ),
 )

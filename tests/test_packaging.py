@@ -14,7 +14,7 @@ from typing import Any
 from zipfile import ZipFile
 
 import pytest
-from labwright.plugin.new import new_plugin
+from labwright_testing.new import new_plugin
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]

@@ -203,7 +203,11 @@ def test_the_core_alone_trains_with_a_plugin_in_a_file_and_says_what_tune_comes_
         refused = fresh.labwright(verb, "line.toml", code=2).stderr
         assert f"`{verb}` comes with labwright-study: pip install labwright[study]" in refused
         assert "Traceback" not in refused
-    extras = dict.fromkeys(("check", "doctor", "verify-resume"), "testing") | {"export": "export", "submit": "cluster"}
+    extras = dict.fromkeys(("check", "doctor", "new", "verify-resume"), "testing") | {
+        "export": "export",
+        "schema": "tasks",
+        "submit": "cluster",
+    }
     for verb, extra in extras.items():
         refused = fresh.labwright(verb, code=2).stderr
         assert f"`{verb}` comes with labwright-{extra}: pip install labwright[{extra}]" in refused

@@ -102,8 +102,8 @@ def test_a_file_that_is_not_there_is_answered_with_the_nearest_beside_it(tmp_pat
     with pytest.raises(LabwrightError) as caught:
         read_recipe(tmp_path / "digit.toml")
     assert str(caught.value) == (
-        f"there is no recipe file '{tmp_path}/digit.toml'; did you mean '{tmp_path}/digits.toml'? An argument that "
-        "ends in .toml is a file, any other a recipe's name: `labwright list recipes`."
+        f"there is no recipe file '{tmp_path}/digit.toml'; did you mean '{tmp_path}/digits.toml'? What ends in "
+        ".toml is a file, anything else a recipe's name: `labwright list recipes`."
     )
 
 

@@ -91,6 +91,7 @@ from labwright.runs.load import Evaluation as Evaluation
 from labwright.runs.load import Loaded as Loaded
 from labwright.runs.load import load as load
 from labwright.runs.prepared import Prepared as Prepared
+from labwright.runs.start import Start as Start
 from labwright.train.built import Built as Built
 from labwright.train.evaluation import evaluate as evaluate
 from labwright.train.evaluation import evaluating as evaluating

@@ -95,6 +95,16 @@ def test_the_table_has_the_goal_of_each_split_and_the_settings_that_differ(here:
         assert float(line[6]) == rate
 
 
+def test_a_run_of_a_variant_says_of_which(here: Path, said: Any):
+    text = 'base = "vision/digits-mlp"\nlog = []\n[variants.short]\ntrain.steps = 2\n'
+    (here / "mine.toml").write_text(text)
+    lw.Experiment.from_recipe("mine.toml:short").run()
+    (header, *_), (line,) = rows(said("--columns", "variant,step")[1]), rows(said("--where", "variant=short")[1])[1:]
+    assert header == ["name", "variant", "step"]
+    assert line[:4] == ["runs/mine-short-001", "short", "finished", "2 of 2"]
+    assert [run["variant"] for run in json.loads(said("--json")[1])] == [None, None, None, "short"]
+
+
 def test_json_and_csv_have_every_digit(here: Path, said: Any):
     _, out, _ = said("--json")
     listed = json.loads(out)

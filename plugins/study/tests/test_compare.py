@@ -13,11 +13,13 @@ import labwright as lw
 import pytest
 import torch
 from conftest import Site, toys
+from labwright.base.errors import LabwrightError
 from labwright.base.locks import Lock
 from labwright.cli import main
 from labwright.interfaces.run import Outcome
 from labwright.plugin.registry import Plugins
 from labwright_study.comparing import comparison, runs
+from labwright_study.comparing.candidates import candidates
 from labwright_study.comparing.runs import Job
 from parts import Blobs, Net, duel, sorting
 from torch import nn
@@ -147,6 +149,24 @@ def test_candidates_are_recipes_with_changes_run_folders_and_trials(here, plugin
     assert {pair.verdict for pair in found.pairs if "width" not in pair.first + pair.second} == {"same values"}
     recipe = (found.folder / "one" / "seed-1" / "recipe.toml").read_text()
     assert "epochs = 1" in recipe
+
+
+def test_variants_of_a_file_are_candidates(here, plugins):
+    good = (here / "good.toml").read_text()
+    (here / "good.toml").write_text(f"{good}\n[variants]\nwide.model.width = 32\nnarrow.model.width = 2\n")
+    (here / "good").mkdir()  # no folder of runs
+    texts = ["good.toml:wide", "small=good.toml:narrow model.dropout=0.5", "./good.toml"]
+    compared = candidates(texts, ["train.epochs=1"], plugins)
+    assert [(one.name, one.folder) for one in compared] == [
+        ("good:wide", "good-wide"),
+        ("small", "small"),
+        ("good", "good"),
+    ]
+    settings = [one.experiment.model.settings for one in compared]
+    assert settings == [{"width": 32, "dropout": 0.0}, {"width": 2, "dropout": 0.5}, {"width": 16, "dropout": 0.0}]
+    assert {one.experiment.train.epochs for one in compared} == {1}
+    with pytest.raises(LabwrightError, match=r"good\.toml: no variant is called 'wid'; did you mean 'wide'\?"):
+        candidates(["good.toml:wid", "good.toml"], [], plugins)
 
 
 def test_experiments_of_objects_can_be_compared_and_keep_their_stopping_rules(here):

@@ -125,4 +125,5 @@ def labwright_verbs() -> Iterator[lw.Verb]:
         "Train",
         trains=True,
     )
+    yield lw.Verb("schema", f"{here}.schemas.verb:verb", "the JSON Schema of recipes, for editors", look)
     yield lw.Verb("suggest", f"{here}.suggesting.verb:verb", "what data is, and a recipe for it", look)

@@ -50,7 +50,7 @@ def labwright_kinds() -> Iterator[Kind]:
 
 @hookimpl
 def labwright_verbs() -> Iterator[Verb]:
-    here, train, look, make = "labwright.cli", "Train", "Look", "Make plugins"
+    here, train, look = "labwright.cli", "Train", "Look"
     yield Verb("run", f"{here}.run:verb", "train a recipe", train, trains=True)
     yield Verb("resume", f"{here}.resume:verb", "go on with a run exactly where it stopped", train, trains=True)
     yield Verb("evaluate", f"{here}.evaluate:verb", "measure a run's model on a split", train, trains=True)
@@ -58,5 +58,3 @@ def labwright_verbs() -> Iterator[Verb]:
     yield Verb("list", f"{here}.listing:verb", "recipes and components that are installed", look)
     yield Verb("show", f"{here}.show:verb", "a recipe in full, or a component's settings", look)
     yield Verb("plugins", f"{here}.plugins:verb", "installed plugins, their state and the lock", look)
-    yield Verb("schema", f"{here}.schema:verb", "the JSON Schema of recipes, for editors", look)
-    yield Verb("new", f"{here}.new:verb", "begin a plugin, or a component of one", make)

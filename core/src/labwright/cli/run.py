@@ -17,6 +17,7 @@ def verb(
     ctx: typer.Context,
     recipe: RecipeName,
     overrides: Overrides = None,
+    variant: Annotated[str, typer.Option(help="One of the recipe's variants; RECIPE:VARIANT is the same.")] = "",
     folder: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE-001 and so on.")] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Build, train two steps, evaluate one batch, say the cost.")
@@ -35,6 +36,7 @@ def verb(
     Example: labwright run vision/digits model.width=48 train.epochs=5
     """
     join_or_start(processes)
+    recipe = f"{recipe}:{variant}" if variant else recipe
     if folds is not None:
         if dry_run or or_resume:
             raise LabwrightError("--folds makes runs of its own; it goes neither with --dry-run nor --or-resume.")

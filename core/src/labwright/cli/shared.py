@@ -78,7 +78,7 @@ def results_apart() -> Iterator[None]:
 
 Json = Annotated[bool, typer.Option("--json", help="Results as JSON on stdout, all else that is printed on stderr.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, such as runs/vision-digits-001.")]
-RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a file that ends in .toml.")]
+RecipeName = Annotated[str, typer.Argument(metavar="RECIPE", help="A recipe's name, or a .toml file; NAME:VARIANT.")]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings to change, such as train.epochs=5.")
 ]
@@ -108,8 +108,7 @@ class Context:
 
     def experiment(self, recipe: str, overrides: Sequence[str] | None = None) -> Experiment:
         """The experiment of a recipe, by its name or in a file; its notes are said. Raises LabwrightError."""
-        if not recipe.endswith(".toml"):
-            self.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
+        self.plugins.recipe_file(recipe)  # a misspelt name is answered before torch is imported
         from labwright.runs.experiment import Experiment
 
         experiment = Experiment.from_recipe(recipe, overrides or (), plugins=self.plugins)

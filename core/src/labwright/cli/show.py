@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import textwrap
+import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,6 +13,7 @@ import typer
 
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.cli.shared import Json, echo, print_json, print_table, say
+from labwright.config.recipe import override
 from labwright.plugin.registry import Plugins
 
 WIDTH, LEAD = 100, 40  # of what is shown at most, and of a setting with its default
@@ -42,20 +44,49 @@ def verb(
             raise LabwrightError(f"`show {what}` takes one name: {listed(plugins.names(what), 40)}.")
         _component(plugins, what, rest[0], as_json)
         return
-    if "/" not in what and not what.endswith(".toml"):
+    if "/" not in what and ".toml" not in what:
         raise LabwrightError(
             f"{what!r} is neither a recipe nor a kind{nearest(what, [*plugins.kinds, *plugins.names('recipe')])} "
             f"Kinds are {', '.join(plugins.kinds)}; `labwright show RECIPE` has the tables of one."
         )
-    import tomli_w
-
     experiment: Experiment = ctx.obj.experiment(what, rest)
     if start:
         _start(experiment, as_json)
     elif as_json:
         print_json(experiment.table())
     else:
-        echo(tomli_w.dumps(experiment.table()).rstrip())
+        echo(_marked(experiment, rest or ()))
+
+
+def _marked(experiment: Experiment, overrides: Sequence[str]) -> str:
+    """The recipe; behind each setting of one that is laid on others, which of them it is from."""
+    import tomli_w
+
+    text, source = tomli_w.dumps(experiment.table()).rstrip(), experiment.source
+    if source is None or source.under is None:
+        return text
+    whole, _ = override(source.whole, overrides)
+    given = {"override": override({}, overrides)[0]} | {layer.role: layer.tables for layer in source.layers}
+    lines, header = ["# " + ", ".join(f"{role} {name}" for role, name in source.origins.items())], ""
+    for line in text.splitlines():
+        key, equals, _ = line.partition(" = ")
+        header = line if line.startswith("[") else header
+        if equals and not line.startswith((" ", "[")):  # and not within a list
+            at = tomllib.loads(f"{header}\n{key} = 0")
+            said = next((role for role, tables in given.items() if _says(whole, at) and _says(tables, at)), "default")
+            line = f"{line}  # {'this file' if said == 'file' else said}"
+        lines.append(line)
+    return "\n".join(lines)
+
+
+def _says(value: Any, at: Any) -> bool:
+    """Whether there is a value in tables at the place of the only one in others."""
+    if not isinstance(at, dict) or isinstance(value, list):
+        return True
+    ((key, below),) = at.items()
+    if isinstance(value, str):  # a component given by its name alone
+        return key in ("name", "run")
+    return isinstance(value, dict) and key in value and _says(value[key], below)
 
 
 def _start(experiment: Experiment, as_json: bool) -> None:

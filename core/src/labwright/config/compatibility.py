@@ -10,13 +10,12 @@ import re
 import types
 import typing
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from labwright.base.errors import LabwrightError, listed
-from labwright.config.recipe import read_recipe
+from labwright.config.recipe import whole_recipe
 from labwright.config.resolve import ComponentSpec, Where, resolve
 from labwright.config.signature import ARGUMENTS, Part, hints_of, signature, unwrapped
 from labwright.interfaces.closed_form import ClosedForm
@@ -120,7 +119,7 @@ def fitting_names(kind: str, recipe: str, plugins: Plugins) -> list[str]:
 
     Example: `lw.fitting_names("model", "vision/digits", lw.Plugins.discover())`
     """
-    table, source = read_recipe(Path(recipe) if recipe.endswith(".toml") else plugins.recipe(recipe).path)
+    table, source, _ = whole_recipe(recipe, plugins)
     where = Where(("task",), source)
     if "task" not in table:
         raise LabwrightError(f"{where}: the recipe names no task; it is one of {listed(plugins.names('task'))}.")

@@ -1,4 +1,4 @@
-"""Recipe files: reading TOML, finding the line of a key, and `field=value` overrides."""
+"""Recipe files: reading TOML, finding the line of a key, what is laid on what, and `field=value` overrides."""
 
 from __future__ import annotations
 
@@ -6,25 +6,46 @@ import json
 import re
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from labwright.base import toml
-from labwright.base.errors import LabwrightError, nearest, shown
+from labwright.base.errors import LabwrightError, listed, nearest, shown
 from labwright.base.files import json_text
+from labwright.plugin.registry import Plugins, parted
 
 TABLES = ("task", "model", "loss", "optimizer", "method", "device", "train", "start", "log", "stop", "search")
+FIELDS = (*TABLES, "base", "variants")  # of a file: what its tables are laid on, and what may be laid on them, too
 _LENGTHS: dict[tuple[str, ...], str] = {("train", "epochs"): "steps", ("train", "steps"): "epochs"}
 
 
 @dataclass(frozen=True)
 class Source:
-    """The text a recipe was read from, to say on which line a key stands; `overridden` are fields with other values."""
+    """The text a recipe was read from, to say on which line a key stands; `overridden` are fields with other values.
+
+    Of a recipe that is laid on another text, `under` is that one, `tables` are its own, and `whole` came of both.
+    `role` says what a text is to the recipe, its `base`, the `file` itself or a `variant` in it, and `name` which.
+    """
 
     file: Path
     text: str
     overridden: tuple[tuple[tuple[str, ...], str], ...] = ()
+    under: Source | None = None
+    tables: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    whole: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    role: str = "file"
+    name: str = ""
+
+    @property
+    def layers(self) -> list[Source]:
+        """This and what it is laid on, the last first."""
+        return [self, *(self.under.layers if self.under else ())]
+
+    @property
+    def origins(self) -> dict[str, str]:
+        """The texts by what they are to the recipe, the lowest first."""
+        return {layer.role: layer.name for layer in reversed(self.layers)}
 
     def with_overrides(self, overrides: Iterable[str]) -> Source:
         """The same text, where some of it no longer holds."""
@@ -39,8 +60,13 @@ class Source:
         """`file:line: ` of the innermost key of the path that stands in the text; nothing for an overridden one."""
         if any(tuple(path[: len(keys)]) == keys for keys, _ in self.overridden):
             return ""
-        line = self._line(tuple(path))
-        return f"{self.file}:{line}: " if line else f"{self.file}: "
+        layer = self
+        if self.under:
+            path = path[: _depth(self.whole, path)]  # without what fell away, which a text may still have
+            layer = max(self.layers, key=lambda one: _depth(one.tables, path))
+        within = ("variants", layer.name) if layer.role == "variant" and path else ()
+        line = layer._line((*within, *path))
+        return f"{layer.file}:{line}: " if line else f"{layer.file}: "
 
     def _line(self, path: tuple[str, ...]) -> int | None:
         """The line of the first statement that holds the path, or as much of it as stands in the text."""
@@ -85,10 +111,87 @@ def read_recipe(file: Path) -> tuple[dict[str, Any], Source]:
             raise
         beside = [str(other) for other in file.parent.glob("*.toml")] if file.parent.is_dir() else []
         raise LabwrightError(
-            f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} An argument that ends in .toml is a "
-            "file, any other a recipe's name: `labwright list recipes`."
+            f"there is no recipe file {str(file)!r}{nearest(str(file), beside)} What ends in .toml is a file, anything "
+            "else a recipe's name: `labwright list recipes`."
         ) from error
     return table, Source(file, text)
+
+
+def whole_recipe(recipe: str, plugins: Plugins) -> tuple[dict[str, Any], Source, list[str]]:
+    """The tables of a recipe, laid on those of its base; and notes on what fell away.
+
+    Args:
+        recipe: a name, or a file that ends in .toml; `:VARIANT` behind it lays one of its variants on the whole.
+        plugins: that bring the names of recipes.
+
+    Raises:
+        LabwrightError: for what isn't there or can't be read, and a base that has one itself.
+    """
+    table, own = read_recipe(plugins.recipe_file(recipe))
+    base, variants = table.pop("base", None), table.pop("variants", {})
+    layers = [replace(own, tables=table, name=str(own.file))]
+    if base is not None:
+        layers.insert(0, _base(base, own, plugins))
+    if not isinstance(variants, dict) or not all(isinstance(one, dict) and one for one in variants.values()):
+        given = f"{own.place(('variants',))}variants: given {shown(variants)}"
+        raise LabwrightError(f"{given}; each is a table of what it changes, such as wide = {{ model.width = 512 }}.")
+    if name := parted(recipe)[1]:
+        if name not in variants:
+            known = f"{nearest(name, variants)} It has {listed(variants)}."
+            raise LabwrightError(f"{own.file}: no variant is called {name!r}{known}")
+        layers.append(replace(own, tables=variants[name], role="variant", name=name))
+    whole, notes = dict(layers[0].tables), list[str]()
+    source = replace(layers[0], whole=whole)
+    for layer in layers[1:]:
+        whole, fell = laid(whole, layer.tables)
+        notes += [f"{layer.role} {layer.name}: {note}" for note in fell]
+        source = replace(layer, under=source, whole=whole)
+    return whole, source, notes
+
+
+def _base(base: Any, own: Source, plugins: Plugins) -> Source:
+    """What a recipe is laid on. Raises LabwrightError if there is no such recipe, or if that is laid on another."""
+    where = f"{own.place(('base',))}base"
+    if not isinstance(base, str):
+        raise LabwrightError(f"{where}: given {shown(base)}; it is a recipe's name, or a file that ends in .toml.")
+    try:
+        table, source = read_recipe(own.file.parent / base if base.endswith(".toml") else plugins.recipe(base).path)
+    except LabwrightError as error:
+        raise LabwrightError(f"{where}: {error}") from error
+    if "base" in table:
+        raise LabwrightError(
+            f"{where}: {base!r} has a base itself, {shown(table['base'])}, and one level is all there is: name that "
+            f"one, and write here what {base!r} changes of it."
+        )
+    table.pop("variants", None)
+    return replace(source, tables=table, role="base", name=base)
+
+
+def laid(under: Mapping[str, Any], over: Mapping[str, Any], *path: str) -> tuple[dict[str, Any], list[str]]:
+    """Tables laid on others, and notes on what fell away.
+
+    Tables are merged key by key, anything else takes the place of what was there, lists too. Settings belong to the
+    component that they are of: under another `name` none of them stays. An empty text leaves out what was there, and
+    of `train.epochs` and `train.steps` one replaces the other, as in an override.
+    """
+    result, notes = dict(under), list[str]()
+    for key, value in over.items():
+        here = (*path, key)
+        before: Any = result.get(key)
+        if isinstance(value, Mapping) and isinstance(before, str):
+            before = {"run" if here == ("start",) else "name": before}
+        both = isinstance(value, Mapping) and isinstance(before, Mapping)
+        if value == "" and before is not None:
+            del result[key]
+        elif both and value.get("name", before.get("name")) == before.get("name"):
+            result[key], fell = laid(before, value, *here)
+            notes += fell
+        else:
+            notes += _set(result, here, value)
+        other = _LENGTHS.get(here, "")
+        if other in result and other not in over and key not in under:
+            notes.append(f"train.{other}={result.pop(other)} is left out: train.{key}={value} says how long.")
+    return result, notes
 
 
 def changed(recipe: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:

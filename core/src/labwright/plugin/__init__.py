@@ -1,4 +1,4 @@
-"""How plugins are found, checked, blocked, called and begun: hooks, discovery, registry, relay, settings, lock file.
+"""How plugins are found, checked, blocked and called: hooks, discovery, registry, relay, settings, lock file.
 
 Nothing here imports torch, so that plugins can be listed without it.
 May import: base, data, interfaces.

@@ -32,9 +32,10 @@ from labwright.plugin.project_config import distrusted, read
 # What a person may look for and hasn't installed, and what brings it: verbs, kinds, names of components.
 COMES_WITH = {
     **dict.fromkeys(("tune", "study", "space", "worker", "compare", "sampler", "pruner"), "labwright-study"),
-    **dict.fromkeys(("check", "doctor", "verify-resume"), "labwright-testing"),
+    **dict.fromkeys(("check", "doctor", "new", "verify-resume"), "labwright-testing"),
     **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
-    **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate", "suggest"), "labwright-tasks"),
+    **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate"), "labwright-tasks"),
+    **dict.fromkeys(("calibrate", "schema", "suggest"), "labwright-tasks"),
     **dict.fromkeys(("csv", "mlflow", "tensorboard", "wandb", "runs", "summary"), "labwright-instruments"),
     **dict.fromkeys(("find-batch-size", "find-lr", "profile", "gradient-norms"), "labwright-instruments"),
     **dict.fromkeys(("audit-privacy", "federate"), "labwright-privacy"),
@@ -171,6 +172,14 @@ class Plugins:
             raise LabwrightError(f"recipe {name!r} of plugin {owner.origin} has no file: {found.path} isn't there.")
         return found
 
+    def recipe_file(self, recipe: str) -> Path:
+        """The file of a recipe: of an installed one by its name, or itself if it ends in .toml; `:VARIANT` may follow.
+
+        Raises LabwrightError for a name that there isn't.
+        """
+        place, _ = parted(recipe)
+        return Path(place) if place.endswith(".toml") else self.recipe(place).path
+
     def verb(self, name: str) -> Verb:
         """The verb of that name. Raises LabwrightError."""
         return self._one(Verb, "verb", name)
@@ -266,6 +275,13 @@ def _taken_up(plugins: Iterable[Plugin], given: Iterable[object], notes: Iterabl
         return examined(replace(plugin, module=loaded_from(plugin) if plugin.target else thing))
 
     return Plugins(map(whole, plugins, given), notes)
+
+
+def parted(recipe: str) -> tuple[str, str]:
+    """A recipe as it is asked for, and which variant of it: `mine.toml` and `wide` of `mine.toml:wide`."""
+    place, _, variant = recipe.rpartition(":")
+    whole = recipe.endswith(".toml") or not (place and variant) or "/" in variant
+    return (recipe, "") if whole else (place, variant)
 
 
 def family(name: str) -> str:

@@ -113,7 +113,8 @@ class Experiment(ExperimentSpec, Shown):
             seal(folder / "task")
         except OSError as error:
             raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
-        self._write_down(folder, built, {"start": started.files} if started else {})
+        laid = {"recipe": self.source.origins} if self.source and self.source.under else {}
+        self._write_down(folder, built, laid | ({"start": started.files} if started else {}))
 
     def trial(self, folder: File, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
         """A trainer for one trial of a study, over a prepared task: the same training, and little is written.
@@ -188,8 +189,8 @@ class Experiment(ExperimentSpec, Shown):
         if changed_since:
             notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         # last: a resumption that is refused leaves the folder as it was
-        start = {key: kept for key, kept in environment_of(folder).items() if key == "start"}
-        ranks.by_first(lambda: self._write_down(folder, built, start))
+        begun = {key: kept for key, kept in environment_of(folder).items() if key in ("recipe", "start")}
+        ranks.by_first(lambda: self._write_down(folder, built, begun))
         return trainer, [*built.notes, *notes, *(f"the data is not the same: {one}." for one in differing)]
 
     def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
@@ -202,8 +203,8 @@ class Experiment(ExperimentSpec, Shown):
         run.defaults = self.table(bare=True)
         return Trainer(built, self.train, run, Relay(self.plugins, listeners), listeners)
 
-    def _write_down(self, folder: Path, built: Built, start: Mapping[str, Any]) -> None:
-        """The recipe and the environment; `start` has the checksums of what the run began with."""
+    def _write_down(self, folder: Path, built: Built, begun: Mapping[str, Any]) -> None:
+        """The recipe and the environment; `begun` is what the recipe was laid on, and what the run began with."""
         write_text(folder / "recipe.toml", tomli_w.dumps(self.table()))
         here = environment(self.plugins, built.device, built.device_settings.threads)
-        write_json(folder / "environment.json", {**here, **start})
+        write_json(folder / "environment.json", {**here, **begun})

@@ -10,7 +10,7 @@ from typing import Any, Self
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Mark
 from labwright.config.compatibility import check_fit
-from labwright.config.recipe import TABLES, Source, changed, override, read_recipe
+from labwright.config.recipe import FIELDS, TABLES, Source, changed, override, whole_recipe
 from labwright.config.resolve import (
     ComponentSpec,
     Where,
@@ -23,7 +23,7 @@ from labwright.config.resolve import (
 from labwright.config.signature import signature
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
-from labwright.plugin.registry import Plugins
+from labwright.plugin.registry import Plugins, parted
 from labwright.runs.start import Start
 from labwright.train.settings import Train
 
@@ -95,14 +95,19 @@ class ExperimentSpec:
     def from_recipe(
         cls, recipe: str | Path, overrides: Iterable[str] = (), *, plugins: Plugins | Sequence[object] = ()
     ) -> Self:
-        """The experiment of a recipe: a name of an installed one, or a file that ends in .toml, with overrides."""
+        """The experiment of a recipe: a name of an installed one, or a file that ends in .toml, with overrides.
+
+        `:VARIANT` behind either names one of its variants, as in `mine.toml:wide`.
+        """
         known = plugins if isinstance(plugins, Plugins) else Plugins.discover().extended(plugins)
-        file = Path(recipe) if str(recipe).endswith(".toml") else known.recipe(str(recipe)).path
-        name = file.parent.name if file.name == "recipe.toml" else file.stem if file == Path(recipe) else str(recipe)
-        table, source = read_recipe(file)
+        table, source, fell = whole_recipe(str(recipe), known)
+        (place, variant), file = parted(str(recipe)), source.file
+        name = file.parent.name if file.name == "recipe.toml" else file.stem if place.endswith(".toml") else place
+        name = f"{name}-{variant}" if variant else name
         given = list(overrides)
         table, notes = override(table, given)
-        return cls.from_table(table, plugins=known, name=name, source=source.with_overrides(given), notes=notes)
+        source = source.with_overrides(given)
+        return cls.from_table(table, plugins=known, name=name, source=source, notes=[*fell, *notes])
 
     @classmethod
     def from_table(
@@ -118,9 +123,8 @@ class ExperimentSpec:
         here = Where(source=source)
         for key in table:
             if key not in TABLES:
-                raise LabwrightError(
-                    f"{here / key}: a recipe has no {key!r}{nearest(key, TABLES)} It has {', '.join(TABLES)}."
-                )
+                near = nearest(key, {*FIELDS} - {key})
+                raise LabwrightError(f"{here / key}: a recipe has no {key!r}{near} It has {', '.join(TABLES)}.")
         for key in ("task", "model"):
             if key not in table:
                 raise LabwrightError(

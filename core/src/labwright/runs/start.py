@@ -36,6 +36,8 @@ class Start:
             first pattern that a name matches counts, and what none matches isn't taken. Left out, all is taken under
             its own name.
         strict: refuse what is taken and has no place in this model; without it that is left out and said.
+
+    Example: `lw.Experiment(..., start={"run": "runs/first", "take": {"encoder.*": "backbone.*"}})`
     """
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")

@@ -31,8 +31,8 @@ class Train:
         seed: of the initial weights, the order of samples, augmentation and dropout.
         evaluate_every: when `valid` is measured, such as "3 epochs" or "500 steps".
         save_every: when a checkpoint is written, such as "3 epochs" or "500 steps".
-        log_every: steps between two entries of losses and rates in the log; "auto" is a hundredth of the run, 50 at most,
-            and the first step by itself.
+        log_every: steps between two entries of losses and rates in the log; "auto" is a hundredth of the run, 50 at
+            most, and the first step by itself.
         keep: checkpoints that stay, beside the best one.
         final: whether a run ends with its last weights or those that were best on `valid`.
         drop_last: leave out an epoch's last batch where it has fewer samples than `batch_size`.

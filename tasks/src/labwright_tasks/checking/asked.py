@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 def is_data(what: str, plugins: Plugins) -> bool:
     """Whether a name is that of data and of no recipe. Raises LabwrightError if it is neither."""
-    if what.endswith(".toml") or plugins.owners("recipe", what):
+    if ".toml" in what or plugins.owners("recipe", what.partition(":")[0]):
         return False
     if plugins.owners("data", what):
         return True

@@ -13,7 +13,7 @@ from labwright_instruments.runs.entries import Entry, finite, flat
 from labwright_instruments.runs.query import differing, said
 from labwright_instruments.runs.table import DIGITS, TITLES, cell
 
-FACTS = ("status", "step", "seconds", "when", "tag", "note", "fault")
+FACTS = ("variant", "status", "step", "seconds", "when", "tag", "note", "fault")
 COMMIT = 12  # characters of a commit that are shown
 
 
@@ -83,7 +83,7 @@ def _environment(folder: Path) -> Iterator[tuple[str, Any]]:
             changes = {True: " with changes", None: ", changes not looked at"}.get(git.get("changed"), "")
             yield "commit", f"{git['commit'][:COMMIT]}{changes}"
         for name, value in told.items():
-            if name not in ("command", "start"):
+            if name not in ("command", "recipe", "start"):
                 yield name, value
         yield from ((name, version) for name, version in flat(versions) if name not in told)
     except (OSError, ValueError, AttributeError, KeyError, TypeError):

@@ -38,7 +38,7 @@ class Entry:
 
     `status` is that of its outcome, or `running`; `crashed` if its process ended without one; `unfinished` if nothing
     says whether somebody is at it; `damaged` if it can't be read. `fault` says why in words. `begun` is in seconds
-    since 1970, `seconds` those spent on the run, `settings` are by dotted path.
+    since 1970, `seconds` those spent on the run, `settings` are by dotted path, `variant` is that of its recipe's file.
     """
 
     folder: Path
@@ -52,6 +52,7 @@ class Entry:
     settings: Mapping[str, Any] = field(default_factory=dict)
     goal: Goal | None = None
     notes: Notes = field(default_factory=Notes)
+    variant: str = ""
 
     @property
     def name(self) -> str:
@@ -66,7 +67,7 @@ class Entry:
         if self.goal:
             facts["goal"] = self.goal.metric
             facts |= {split: measured.get(f"{split}.{self.goal.metric}") for split in ("valid", "test")}
-        told = {"note": self.notes.note, "tag": list(self.notes.tags)}
+        told = {"note": self.notes.note, "tag": list(self.notes.tags), "variant": self.variant}
         return measured | dict(self.settings) | {key: value for key, value in (facts | told).items() if value != ""}
 
     @property
@@ -154,6 +155,7 @@ def entry_of(folder: Path, plugins: Plugins) -> Entry:
         settings,
         goal_of(settings, {name for of in metrics.values() for name in of}, plugins),
         notes,
+        _variant(folder),
     )
 
 
@@ -196,6 +198,14 @@ def _recipe(folder: Path, faults: list[str]) -> dict[str, Any]:
     except (OSError, ValueError) as error:
         faults.append(f"recipe.toml can't be read: {_reason(error)}")
     return {}
+
+
+def _variant(folder: Path) -> str:
+    """Which variant of its recipe's file a run is of; nothing if of none, or where that isn't written down."""
+    try:
+        return str(json.loads((folder / "environment.json").read_text(encoding="utf-8"))["recipe"]["variant"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return ""
 
 
 def _outcome(folder: Path, faults: list[str]) -> dict[str, Any]:

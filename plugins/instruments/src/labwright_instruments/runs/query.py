@@ -17,6 +17,7 @@ from labwright_instruments.runs.goals import Direction
 
 OWN = (
     "name",
+    "variant",
     "status",
     "step",
     "steps",

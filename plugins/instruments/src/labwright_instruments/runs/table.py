@@ -42,7 +42,19 @@ def columns_of(entries: Sequence[Entry], given: str) -> list[str]:
         measured = list(
             dict.fromkeys(f"{split}.{next(iter(of))}" for entry in entries for split, of in entry.metrics.items() if of)
         )
-    fields = ["name", "status", "step", *measured, *differing(entries), "when", "seconds", "tag", "note", "fault"]
+    fields = [
+        "name",
+        "variant",
+        "status",
+        "step",
+        *measured,
+        *differing(entries),
+        "when",
+        "seconds",
+        "tag",
+        "note",
+        "fault",
+    ]
     return [field for field in fields if any(entry.fields.get(field) not in (None, []) for entry in entries)]
 
 
@@ -76,6 +88,7 @@ def as_json(entry: Entry, differ: Sequence[str]) -> dict[str, Any]:
     """A run for JSON; `differs` has those of its settings in which the runs aren't all alike."""
     return {
         "folder": entry.name,
+        "variant": entry.variant or None,
         "status": entry.status,
         "fault": entry.fault,
         "step": entry.step,

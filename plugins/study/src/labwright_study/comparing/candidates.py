@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     Source = str | Path | Experiment
     Sources = Sequence[Source] | Mapping[str, Source]
 
+_FILE = re.compile(r"(.*)\.toml(:[^:/]+|)")  # of a recipe, perhaps with a variant
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -40,7 +42,9 @@ def candidates(sources: Sources, overrides: Iterable[str], plugins: Plugins) -> 
     """The candidates of a comparison: two or more, with the overrides applied to each.
 
     A source is an experiment or a text: `[NAME=]SOURCE [field=value ...]`, where SOURCE is a recipe's name, a file that
-    ends in .toml, or a folder with a recipe.toml, such as a run's or a trial's. Raises LabwrightError.
+    ends in .toml, a `:VARIANT` of either, or a folder with a recipe.toml, such as a run's or a trial's.
+
+    Raises LabwrightError.
     """
     common = list(overrides)
     if isinstance(sources, str | Path):
@@ -127,9 +131,9 @@ def _read(source: str | Path, plugins: Plugins) -> _Text:
     else:
         name = " ".join([_name_of(place), *overrides])
     path = Path(place)
-    known = place.endswith(".toml") or path.is_dir() or (path.parent != Path() and path.parent.is_dir())
+    known = path.is_dir() or (path.parent != Path() and path.parent.is_dir())
     if not known:
-        plugins.recipe(place)
+        plugins.recipe_file(place)
     return _Text(name, place, overrides)
 
 
@@ -152,14 +156,14 @@ def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Exper
     from labwright import Experiment
 
     path = Path(place)
-    if place.endswith(".toml") or (path / "recipe.toml").is_file():
-        file = path if place.endswith(".toml") else path / "recipe.toml"
-        return Experiment.from_recipe(file, overrides, plugins=plugins)
+    if _FILE.fullmatch(place) or (path / "recipe.toml").is_file():
+        recipe: str | Path = place if _FILE.fullmatch(place) else path / "recipe.toml"
+        return Experiment.from_recipe(recipe, overrides, plugins=plugins)
     if (path / "trials").is_dir():
         raise LabwrightError(
             f"{place!r} is a study; a candidate is one of its trials, such as {path / 'trials' / '0000'}."
         )
-    if place not in plugins.names("recipe") and path.parent != Path() and path.parent.is_dir():
+    if place.partition(":")[0] not in plugins.names("recipe") and path.parent != Path() and path.parent.is_dir():
         runs = [str(recipe.parent) for recipe in path.parent.glob("*/recipe.toml")]
         raise LabwrightError(f"{place!r} is no run folder: it has no recipe.toml{nearest(place, runs)}")
     return Experiment.from_recipe(place, overrides, plugins=plugins)
@@ -168,8 +172,8 @@ def _experiment(place: str, overrides: Sequence[str], plugins: Plugins) -> Exper
 def _name_of(place: str) -> str:
     """What a candidate is called by itself: the recipe, the file, the run, or the study and the trial."""
     path = Path(place)
-    if place.endswith(".toml") and path.name != "recipe.toml":
-        return path.stem
+    if (of_file := _FILE.fullmatch(path.name)) and path.name != "recipe.toml":
+        return f"{of_file[1]}{of_file[2]}"
     folder = path.parent if path.name == "recipe.toml" else path
     if not (folder / "recipe.toml").is_file():
         return place

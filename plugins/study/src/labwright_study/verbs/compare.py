@@ -18,8 +18,8 @@ def verb(
         list[str] | None,
         typer.Argument(
             metavar="[CANDIDATE]...",
-            help='A recipe, a file that ends in .toml, a run folder or STUDY/trials/NUMBER; in quotes "RECIPE '
-            'field=value" changes it, NAME=CANDIDATE names it. None goes on with those of --folder.',
+            help="A recipe, a file that ends in .toml, a :VARIANT of either, a run folder or STUDY/trials/NUMBER; in "
+            'quotes "RECIPE field=value" changes it, NAME=CANDIDATE names it. None goes on with those of --folder.',
         ),
     ] = None,
     seeds: Annotated[int, typer.Option(help="How many runs of each candidate.")] = 10,

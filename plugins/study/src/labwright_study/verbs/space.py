@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typer
-from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_table, say
+from labwright.cli.shared import Json, Overrides, RecipeName, print_json, print_table
 
 
 def verb(ctx: typer.Context, recipe: RecipeName, overrides: Overrides = None, as_json: Json = False) -> None:
@@ -11,14 +11,9 @@ def verb(ctx: typer.Context, recipe: RecipeName, overrides: Overrides = None, as
 
     Example: labwright space vision/digits model.depth=3
     """
-    if not recipe.endswith(".toml"):
-        ctx.obj.plugins.recipe(recipe)  # a misspelt name is answered before torch is imported
-    from labwright import Experiment
-
+    experiment = ctx.obj.experiment(recipe, overrides)
     from labwright_study.space import Space
 
-    experiment = Experiment.from_recipe(recipe, overrides or (), plugins=ctx.obj.plugins)
-    say(*(f"note: {note}" for note in experiment.notes))
     space = Space.of(experiment).json()
     if as_json:
         print_json(space)

@@ -1,1 +1,1 @@
-"""The verbs check and doctor. Each parses, calls and prints."""
+"""The verbs of labwright-testing. Each parses, calls and prints."""

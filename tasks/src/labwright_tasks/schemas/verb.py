@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import typer
-
 from labwright.cli.shared import Json, print_json
 
 
@@ -12,8 +11,6 @@ def verb(ctx: typer.Context, _as_json: Json = False) -> None:
 
     Example: labwright schema > recipe.schema.json, then `#:schema ./recipe.schema.json` atop a recipe
     """
-    from labwright.config.schema import recipe_schema
-    from labwright.runs.start import Start
-    from labwright.train.settings import Train
+    from labwright_tasks.schemas.recipes import recipe_schema
 
-    print_json(recipe_schema(ctx.obj.plugins, Train, Start))
+    print_json(recipe_schema(ctx.obj.plugins))

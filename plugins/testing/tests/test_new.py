@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from labwright.base.errors import LabwrightError
-from labwright.plugin.new import SUMMARIES, fitting_range, new_component, new_plugin
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.runs.load import load
+from labwright_testing.new import SUMMARIES, fitting_range, new_component, new_plugin
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 

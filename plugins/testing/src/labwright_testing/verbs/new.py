@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-
-from labwright.base.errors import LabwrightError, listed, nearest
+from labwright import LabwrightError, listed, nearest
 from labwright.cli.shared import Json, echo, print_json, say
-from labwright.plugin.new import SUMMARIES, new_component, new_plugin
+
+from labwright_testing.new import SUMMARIES, new_component, new_plugin
 
 
 def verb(

@@ -10,18 +10,19 @@ from __future__ import annotations
 import ast
 import json
 import keyword
+import os
 import re
+import tomllib
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from labwright.base import toml
-from labwright.base.errors import LabwrightError, a, listed, nearest
-from labwright.plugin.discovery import GROUP, installed
-from labwright.plugin.project_config import PYPROJECT, nearby
+from labwright import LabwrightError, Plugins, listed, nearest
 
+GROUP, PYPROJECT = "labwright", "pyproject.toml"
 WIDTH = 120  # of a line that is written into a plugin's module
-TEMPLATES = Path(__file__).parents[1] / "templates"
+TEMPLATES = Path(__file__).parent / "templates"
 PLUGINS = {"data": ("plugin",), "task": ("plugin", "task")}  # folders; a file of the last counts
 SUMMARIES = {  # of the components in templates/parts
     "model": "one hidden layer",
@@ -54,10 +55,11 @@ def new_plugin(name: str, template: str = "data") -> list[Path]:
         known = f"{nearest(template, PLUGINS)} It begins with {listed(PLUGINS)}."
         raise LabwrightError(f"--template: no plugin begins with {template!r}{known}")
     name = _checked("plugin", name.removeprefix("labwright-"))
-    used = {GROUP: GROUP} | {plugin.name: plugin.distribution for plugin in installed()[0]}  # nothing is imported
+    there = (plugin for plugin in Plugins.discover().plugins if plugin.file is None)
+    used = {GROUP: GROUP} | {plugin.name: plugin.distribution for plugin in there}
     if name in used:
         raise LabwrightError(f"a plugin called {name!r} is installed, of {used[name]}: choose another name.")
-    if (around := nearby(PYPROJECT)) and _plugins_of(around):
+    if (around := _pyproject()) and _plugins_of(around):
         raise LabwrightError(f"{around.parent} is a plugin itself: go into another folder to make one.")
     folder = Path(f"labwright-{name}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
@@ -85,11 +87,15 @@ def fitting_range(version: str) -> str:
 
 def _checked(kind: str, name: str) -> str:
     if keyword.iskeyword(name):
-        raise LabwrightError(f"{a(kind)} can't be called {name!r}: that is a word of Python's.")
+        raise LabwrightError(f"{_a(kind)} can't be called {name!r}: that is a word of Python's.")
     if not _NAME.fullmatch(name):
         words = "a name is lower-case letters and digits, a letter first, with '-' between words, such as graph-pool"
-        raise LabwrightError(f"{a(kind)} can't be called {name!r}: {words}.")
+        raise LabwrightError(f"{_a(kind)} can't be called {name!r}: {words}.")
     return name
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "aeiou" else f"a {kind}"
 
 
 # -------------------------------------------------------------------------------------------------------- a component
@@ -115,7 +121,7 @@ def new_component(kind: str, name: str, summary: str = "") -> list[Path]:
     home = _home()
     name = name.removeprefix(f"{home.name}/")
     if "/" in name:
-        raise LabwrightError(f"{a(kind)} of this plugin is called {home.name}/NAME; given {name!r}.")
+        raise LabwrightError(f"{_a(kind)} of this plugin is called {home.name}/NAME; given {name!r}.")
     name = _checked(kind, name)
     if len(summary) > 80 or "\n" in summary:
         raise LabwrightError(f"a summary is one line of 80 characters at most, given {len(summary)}: {summary!r}.")
@@ -144,7 +150,7 @@ def new_component(kind: str, name: str, summary: str = "") -> list[Path]:
 
 
 def _home() -> _Home:
-    file = nearby(PYPROJECT)
+    file = _pyproject()
     if file is None:
         raise LabwrightError(f"there is no {PYPROJECT} here or above. {_NEXT}")
     entries = _plugins_of(file)
@@ -163,8 +169,24 @@ def _home() -> _Home:
 
 def _plugins_of(file: Path) -> dict[str, str]:
     """The plugins of a pyproject.toml: name -> module."""
-    found = toml.table_at(toml.read(file)[0], "project", "entry-points", GROUP)
+    found: Any = _table(file)
+    for key in ("project", "entry-points", GROUP):
+        found = found.get(key) if isinstance(found, dict) else None
     return found if isinstance(found, dict) and all(isinstance(one, str) for one in found.values()) else {}
+
+
+def _pyproject() -> Path | None:
+    """The nearest pyproject.toml, in the working folder or above."""
+    here = Path.cwd()
+    files = (folder / PYPROJECT for folder in (here, *here.parents))
+    return next((file for file in files if os.path.isfile(file)), None)  # noqa: PTH113 - Path's raises where it may not look
+
+
+def _table(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise LabwrightError(f"{file} can't be read: {getattr(error, 'strerror', None) or error}.") from error
 
 
 def _recipe_of_task(home: _Home, label: str) -> str | None:
@@ -172,7 +194,7 @@ def _recipe_of_task(home: _Home, label: str) -> str | None:
     import tomli_w
 
     for file in sorted((home.file.parent / "recipes").glob("*.toml")):
-        recipe, _ = toml.read(file)
+        recipe = _table(file)
         task = recipe.get("task")
         if isinstance(task, dict) and "data" in task:
             return tomli_w.dumps(recipe | {"task": {"name": label, "data": task["data"]}})

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import tomllib
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import labwright as lw
 import pytest
+import tomli_w
 from conftest import toys
 from jsonschema import Draft202012Validator
 from labwright import builtin
 from labwright.base.errors import LabwrightError
 from labwright.config.recipe import override
-from labwright.config.schema import recipe_schema
 from labwright.plugin.hookspecs import Component
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
-from labwright.runs.start import Start
+from labwright_tasks.schemas.recipes import recipe_schema
 from parts import Net
 
 GOOD: dict[str, Any] = {
@@ -40,7 +41,7 @@ def plugins() -> Plugins:
 
 @pytest.fixture(scope="module")
 def validator(plugins: Plugins) -> Draft202012Validator:
-    schema = recipe_schema(plugins, lw.Train, Start)
+    schema = recipe_schema(plugins)
     Draft202012Validator.check_schema(schema)
     return Draft202012Validator(schema)
 
@@ -131,6 +132,46 @@ def test_every_form_a_recipe_may_take_is_valid(validator: Draft202012Validator, 
     assert accepts(validator, override(deepcopy(GOOD), [change])[0])
 
 
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"base": "vision/digits-mlp"},
+        {"base": "common.toml", "model": {"width": 9}, "train": {"clip": 1.0}},  # settings of the base's model
+        {"base": "vision/digits-mlp", "task": {"data": {"valid": 0.2}}, "loss": "", "log": ""},  # left out
+        {"base": "vision/digits-mlp", "train": {"epochs": "", "steps": 5}},
+        GOOD | {"variants": {"wide": {"model": {"width": 512}}, "other": {"model": "toys/net", "train": {"clip": 1}}}},
+        {"base": "vision/digits-mlp", "variants": {"wide": {"model": {"width": 512}}}},
+    ],
+)
+def test_a_recipe_with_a_base_and_variants_is_valid(validator: Draft202012Validator, recipe):
+    assert accepts(validator, recipe)
+
+
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        {"base": "vision/digist"},
+        {"base": 3},
+        {"base": "vision/digits-mlp", "modle": {"width": 9}},
+        {"base": "vision/digits-mlp", "train": {"epoch": 3}},
+        {"base": "vision/digits-mlp", "log": "progress"},
+        GOOD | {"variants": {"wide": {}}},
+        GOOD | {"variants": {"wide": {"modle": {"width": 512}}}},
+        GOOD | {"variants": {"wide": {"base": "vision/digits-mlp"}}},
+        GOOD | {"variants": ["wide"]},
+        GOOD | {"variants": {"wide": {"model": {"width": 512}}}, "model": {"width": 8}},  # no base, no name
+    ],
+)
+def test_a_base_or_variant_that_labwright_refuses_the_schema_refuses(
+    validator: Draft202012Validator, plugins: Plugins, tmp_path: Path, recipe
+):
+    assert not accepts(validator, recipe)
+    (tmp_path / "mine.toml").write_text(tomli_w.dumps(recipe))
+    variant = ":wide" if "wide" in recipe.get("variants", ()) else ""
+    with pytest.raises(LabwrightError):
+        Experiment.from_recipe(f"{tmp_path}/mine.toml{variant}", plugins=plugins)
+
+
 def test_a_missing_table_is_refused(validator: Draft202012Validator):
     for table in ("task", "model", "train"):
         assert not accepts(validator, {key: one for key, one in GOOD.items() if key != table})
@@ -138,7 +179,7 @@ def test_a_missing_table_is_refused(validator: Draft202012Validator):
 
 
 def test_defaults_limits_and_marks_are_in_the_schema_for_editors_to_show(plugins: Plugins):
-    definitions = recipe_schema(plugins, lw.Train, Start)["$defs"]
+    definitions = recipe_schema(plugins)["$defs"]
     adamw = next(
         one
         for one in definitions["optimizer"]["anyOf"]
@@ -160,7 +201,7 @@ def test_components_that_cannot_be_loaded_are_left_out_and_families_are_listed()
             yield Component("model", "broken/net", "no_such_module:Net", "")
             yield Component("model", "family/*", "test_schema:FAMILY", "")
 
-    schema = recipe_schema(Plugins([]).extended([builtin, Broken()]), lw.Train, Start)
+    schema = recipe_schema(Plugins([]).extended([builtin, Broken()]))
     Draft202012Validator.check_schema(schema)
     (named, table) = schema["$defs"]["model"]["anyOf"]  # a family's members under their own names
     assert named["const"] == table["properties"]["name"]["const"] == "family/net"

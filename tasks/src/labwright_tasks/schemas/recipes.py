@@ -5,19 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from labwright import Family, LabwrightError, Plugins, Setting, Start, Train, signature
 from pydantic.json_schema import GenerateJsonSchema, NoDefault
 
-from labwright.base.errors import LabwrightError
-from labwright.config.signature import Setting, label_of, signature
-from labwright.interfaces.family import Family
-from labwright.plugin.registry import Plugins
+_NONE = {"const": ""}  # of what a recipe is laid on, this is left out
 
 
-def recipe_schema(plugins: Plugins, train: type, start: type) -> dict[str, Any]:
-    """A schema of draft 2020-12; `train` and `start` are the classes of these tables' settings.
-
-    Components that can't be loaded are left out; verbs name them.
-    """
+def recipe_schema(plugins: Plugins) -> dict[str, Any]:
+    """A schema of draft 2020-12. Components that can't be loaded are left out; verbs name them."""
     made = _Schema(plugins)
     for kind in plugins.kinds:
         options = [option for name in plugins.names(kind) for option in made.component(kind, name)]
@@ -27,21 +22,33 @@ def recipe_schema(plugins: Plugins, train: type, start: type) -> dict[str, Any]:
         **{kind: _ref(kind) for kind in ("task", "model", "loss", "optimizer")},
         "method": made.part("method", "descent"),
         "device": made.part("device", "auto"),
-        "train": made.table(train),
-        "start": {"anyOf": [{"type": "string"}, made.table(start)]},
+        "train": made.table(Train),
+        "start": {"anyOf": [{"type": "string"}, made.table(Start)]},
         "log": {"type": "array", "items": _ref("logger")},
         "stop": {"type": "array", "items": _ref("stop")},
         "search": {"type": "object"},
+    }
+    # what is laid on another recipe says a part of it, and only that one knows of which component
+    parts = {key: _or(one, {"type": ["object", "string"]}) for key, one in properties.items()}
+    parts |= {key: _or(properties[key], _NONE) for key in ("log", "stop")} | {"train": _or(made.changes(Train), _NONE)}
+    made.definitions["variant"] = {"type": "object", "properties": parts, "additionalProperties": False}
+    of_file = {
+        "base": _or({"enum": plugins.names("recipe")}, {"type": "string", "pattern": r"\.toml$"}),
+        "variants": {"type": "object", "additionalProperties": _ref("variant") | {"minProperties": 1}},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "labwright recipe",
         "type": "object",
-        "properties": properties,
-        "required": ["task", "model", "train"],
+        "properties": parts | of_file,
         "additionalProperties": False,
-        "if": {"anyOf": [{"required": ["loss"]}, {"required": ["optimizer"]}]},  # not so for a model in closed form
-        "then": {"properties": {"train": {"oneOf": lengths}}},
+        "if": {"required": ["base"]},
+        "else": {
+            "properties": properties,
+            "required": ["task", "model", "train"],
+            "if": {"anyOf": [{"required": ["loss"]}, {"required": ["optimizer"]}]},  # not so for a model in closed form
+            "then": {"properties": {"train": {"oneOf": lengths}}},
+        },
         "$defs": made.definitions,
     }
 
@@ -99,13 +106,19 @@ class _Schema:
 
     def table(self, target: Any) -> dict[str, Any]:
         """The settings of a constructor."""
-        settings = signature(target).settings
+        settings, label = signature(target).settings, f"{target.__module__}.{target.__qualname__}"
         properties = {
-            key: self._parts(one) if one.part else self._setting(one, f"{label_of(target)}.{key}.")
+            key: self._parts(one) if one.part else self._setting(one, f"{label}.{key}.")
             for key, one in settings.items()
         }
         required = [key for key, one in settings.items() if one.required]
         return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
+
+    def changes(self, target: Any) -> dict[str, Any]:
+        """Some of the settings of a constructor, which may be left out by an empty text."""
+        table = self.table(target)
+        properties = {key: _or(one, _NONE) for key, one in table["properties"].items()}
+        return table | {"properties": properties, "required": []}
 
     def _named(self, kind: str, name: dict[str, Any], target: Any) -> list[Any]:
         """The name alone, unless a setting is needed, and a table with the name."""
@@ -140,3 +153,7 @@ def _members(name: str, target: Any) -> Iterator[tuple[dict[str, Any], Any]]:
 
 def _ref(name: str) -> dict[str, Any]:
     return {"$ref": f"#/$defs/{name}"}
+
+
+def _or(*schemas: Any) -> dict[str, Any]:
+    return {"anyOf": list(schemas)}
