@@ -87,7 +87,8 @@ def counted(axes: Any, name: str, *, most: int = 8, whole: bool = True) -> None:
 
 def epochs(axes: Axes, per_epoch: float) -> None:
     """A second axis across, above, for epochs of so many steps."""
-    above = axes.secondary_xaxis("top", functions=(lambda step: step / per_epoch, lambda epoch: epoch * per_epoch))
+    ways: Any = (lambda step: step / per_epoch, lambda epoch: epoch * per_epoch)
+    above = axes.secondary_xaxis("top", functions=ways)
     above.tick_params(length=0, labelsize=9, labelcolor=INK, pad=3)
     above.spines["top"].set_visible(False)
     counted(above, "epoch", most=6, whole=False)
