@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from labwright.interfaces.run import Outcome, Run
+    from labwright.runs.experiment import Experiment
+    from labwright.train.built import Built
 
 hookspec = pluggy.HookspecMarker("labwright")
 hookimpl = pluggy.HookimplMarker("labwright")
@@ -131,6 +133,16 @@ def labwright_recipes() -> Iterable[Recipe]:
     Example: `yield lw.Recipe("proteins/folds", Path(__file__).parent / "recipes" / "folds.toml", "fold recognition")`
     """
     raise NotImplementedError
+
+
+@hookspec
+def labwright_preflight(experiment: Experiment, built: Built, folder: Path | None) -> None:
+    """Called before a run has its folder, where it would be, and for a study once, without a folder.
+
+    `built.metrics` are those of a batch of each part, by split. Raise `labwright.LabwrightError(message)` to refuse it.
+
+    Example: `def labwright_preflight(built): print(built.metrics)`
+    """
 
 
 @hookspec
