@@ -80,7 +80,7 @@ def check_loss(built: Built, batches: IndexedBatches, size: int, seed: int) -> N
 def _loss(built: Built, batch: Any, phase: str) -> Any:
     """The loss of a phase. Raises LabwrightError for what the model returns if that is what it breaks over."""
     returned: list[Any] = []
-    handle = built.model.register_forward_hook(lambda model, inputs, output: returned.append(output))
+    handle = built.model.register_forward_hook(lambda *given: returned.append(given[-1]))
     try:
         with built.device_settings.autocast(built.device) or nullcontext():
             return built.task.loss(built.model, batch, built.criterion, phase)
