@@ -378,6 +378,12 @@ SHARDS = [
 ]
 
 
+def test_a_damaged_file_in_a_first_batch_leaves_no_folder(lab: Lab, tmp_path: Path) -> None:
+    photos(tmp_path / "photos", {"valid": 0})
+    assert lab("check-data", "vision/shards", "folder=photos")[0] == 0  # which writes where the pictures lie
+    refused(lab, tmp_path, ["run", *SHARDS], r"valid-0000\.tar")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("part", "number"), [("train", 23), ("valid", 11), ("test", 11)])
 def test_a_file_that_is_damaged_further_on_ends_a_run_that_goes_on_once_it_is_mended(
@@ -398,3 +404,31 @@ def test_a_file_that_is_damaged_further_on_ends_a_run_that_goes_on_once_it_is_me
     assert code == 0, said
     resumed, straight = (json.loads((tmp_path / name / "outcome.json").read_text()) for name in ("run", "whole"))
     assert resumed["metrics"] == straight["metrics"]
+
+
+# ------------------------------------------------------------------------------------------------- the flagship recipe
+
+
+def test_digits_hold_a_tenth_out_and_train_on_all_when_told_to() -> None:
+    """1,437 pictures aren't those of the test part; of each class a tenth is held out."""
+    sizes = {}
+    for override in ((), ("task.data.valid=0.0",)):
+        data = lw.Experiment.from_recipe("vision/digits", override).prepared().data
+        parts = {name: data.split(name) for name in ("train", "valid", "test")}
+        sizes[override] = {name: len(part) for name, part in parts.items() if part is not None}
+    assert sizes == {
+        (): {"train": 1293, "valid": 144, "test": 360},
+        ("task.data.valid=0.0",): {"train": 1437, "test": 360},
+    }
+
+
+@pytest.mark.slow
+def test_digits_are_tuned_as_they_come_and_the_best_is_that_of_valid(lab: Lab, tmp_path: Path) -> None:
+    code, said = lab("tune", "vision/digits", "train.epochs=1", "model.width=4", "--trials", "4", "--json")
+    assert code == 0, said
+    logs = sorted((tmp_path / "studies" / "vision-digits" / "trials").glob("*/metrics.jsonl"))
+    lines = [json.loads(line) for log in logs for line in log.read_text().splitlines()]
+    measured = [line for line in lines if line["event"] == "evaluation"]
+    assert len(logs) == 4 and {line["split"] for line in measured} == {"valid"}
+    found = json.loads(said[said.index("\n{") :] if not said.startswith("{") else said)
+    assert found["best"][0]["values"]["accuracy"] == max(line["metrics"]["accuracy"] for line in measured)

@@ -36,16 +36,13 @@ class Early:
 
     @hookimpl
     def labwright_preflight(self, built: Built) -> None:
-        if built.task.part("valid") is None:
-            raise LabwrightError(
-                "stop 'early': the data has no `valid` split to watch. Hold it out of the training part, for example "
-                "with task.data.valid=0.1, or leave the rule out: stop=[]."
-            )
-        if built.metrics:
-            self._goal(built.task.goal, built.metrics["valid"])
+        if built.metrics or built.task.part("valid") is None:
+            self._goal(built.task.goal, built.metrics.get("valid"))
 
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
+        if run.task.part("valid") is None:  # of one that is gone on with
+            self._goal(run.task.goal, None)
         # from the log and not from a state of its own, so that a resumed run needs nothing else
         self._best: float | None = None
         self._waited = 0
@@ -56,13 +53,16 @@ class Early:
 
     @hookimpl
     def labwright_evaluated(self, run: Run, split: str, metrics: Mapping[str, float]) -> None:
-        if split != "valid":
-            return
-        self._take(self._goal(run.task.goal, metrics), metrics)
-        self._check()
+        if split == "valid":
+            self._take(self._goal(run.task.goal, metrics), metrics)
+            self._check()
 
-    def _goal(self, goal: Goal, metrics: Mapping[str, float]) -> Goal:
-        """What is watched, and in which direction. Raises LabwrightError if either isn't known."""
+    def _goal(self, goal: Goal, metrics: Mapping[str, float] | None) -> Goal:
+        """What is watched, and in which direction. Raises LabwrightError if either isn't known, or there is nothing."""
+        if metrics is None:
+            raise LabwrightError(
+                "stop 'early': the data has no `valid` split to watch. task.data.valid=0.1 holds one out, or give stop=[]."
+            )
         name = self.metric or goal.metric
         if name not in metrics:
             raise LabwrightError(

@@ -94,6 +94,7 @@ class Experiment(ExperimentSpec):
         ranks.join()
         built = self.build(task=task)
         built.measure_beside(self.train.evaluate_on or {})
+        steps_per_epoch(self, built.task)  # of data without samples it is refused
         if started := self.begun(built):
             built.start, built.notes = started.files, [started.line(), *built.notes]
         relay = Relay(self.plugins, [*(spec.build() for spec in self.listeners), *listeners])

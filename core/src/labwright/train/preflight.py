@@ -85,11 +85,11 @@ def _smallest(length: int, size: int) -> int:
 def _trying(built: Built, what: str) -> Iterator[None]:
     """Within it model and loss are tried, and are as before after it; what breaks in them is LabwrightError."""
     parts = [part for part in (built.model, built.criterion) if isinstance(part, nn.Module)]
-    owners = [module._buffers for part in parts for module in part.modules()]
+    before = [(vars(module), dict(vars(module))) for part in parts for module in part.modules()]  # modes and counts too
+    owners = [attributes["_buffers"] for _, attributes in before]
     buffers = [(own, name, one, one.clone()) for own in owners for name, one in own.items() if one is not None]
     try:
-        with evaluation.modes_kept(built.model):
-            yield
+        yield
     except LabwrightError:
         raise
     except Exception as error:
@@ -103,6 +103,8 @@ def _trying(built: Built, what: str) -> Iterator[None]:
             why = f"{what} needs more memory than there is; device.accumulate=2 takes half of it."
         raise LabwrightError(why) from error
     finally:
+        for attributes, were in before:
+            attributes.update(were)
         with torch.no_grad():
             for own, name, buffer, before in buffers:
                 own[name] = buffer.copy_(before)  # there may be another tensor in its place
@@ -126,8 +128,6 @@ def _within(model: nn.Module, error: BaseException) -> str:
 def _check_cut(built: Built, size: int, batch: Batch) -> None:
     """Compares the loss of two micro-batches together with their mean, where the model itself draws nothing."""
     pieces = [batch.rows(some) for some in micro_batches(len(batch), size)]
-    if len(pieces) < 2:
-        return
     weights = [built.divisor(piece) for piece in pieces]
     with _trying(built, "the loss of micro-batches"):
         built.model.eval()
