@@ -61,7 +61,7 @@ class Early:
         """What is watched, and in which direction. Raises LabwrightError if either isn't known, or there is nothing."""
         if metrics is None:
             raise LabwrightError(
-                "stop 'early': the data has no `valid` split to watch. task.data.valid=0.1 holds one out, or give stop=[]."
+                "stop 'early': the data has no `valid` split to watch. Hold one out: task.data.valid=0.1, or stop=[]."
             )
         name = self.metric or goal.metric
         if name not in metrics:
