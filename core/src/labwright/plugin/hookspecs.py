@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from labwright.interfaces.run import Outcome, Run
-    from labwright.runs.experiment import Experiment
-    from labwright.train.built import Built
 
 hookspec = pluggy.HookspecMarker("labwright")
 hookimpl = pluggy.HookimplMarker("labwright")
@@ -136,10 +134,11 @@ def labwright_recipes() -> Iterable[Recipe]:
 
 
 @hookspec
-def labwright_preflight(experiment: Experiment, built: Built, folder: Path | None) -> None:
+def labwright_preflight(experiment: Any, built: Any, folder: Path | None) -> None:
     """Called before a run has its folder, where it would be, and for a study once, without a folder.
 
-    `built.metrics` are those of a batch of each part, by split. Raise `labwright.LabwrightError(message)` to refuse it.
+    `experiment` is a `labwright.Experiment`, `built` the `labwright.Built` that it has become; `built.metrics` are of a
+    batch of each part, by split. Raise `labwright.LabwrightError(message)` to refuse it.
 
     Example: `def labwright_preflight(built): print(built.metrics)`
     """
