@@ -380,7 +380,6 @@ SHARDS = [
 
 def test_a_damaged_file_in_a_first_batch_leaves_no_folder(lab: Lab, tmp_path: Path) -> None:
     photos(tmp_path / "photos", {"valid": 0})
-    assert lab("check-data", "vision/shards", "folder=photos")[0] == 0  # which writes where the pictures lie
     refused(lab, tmp_path, ["run", *SHARDS], r"valid-0000\.tar")
 
 

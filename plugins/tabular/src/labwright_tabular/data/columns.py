@@ -27,6 +27,7 @@ MOST_VALUES = 257  # kept of each number: models take from 1 to 256 bins between
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")  # a code such as a postal one, and no number
 _IDENTIFIERS = 50  # levels from which on a column that hardly repeats itself holds names of rows
 _NEARLY = 0.95  # of a column's cells are numbers, so that the others are slips
+_SAMPLE = 200  # cells that are looked at before all of them are
 _EXACT = 2**53  # from here on floating-point numbers don't tell whole ones apart: they are names
 _LEAST_RANK = 1e-4  # a normal distribution has it 3.7 deviations from its mean
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -274,6 +275,9 @@ def _role(cells: Sequence[str], missing: Sequence[str]) -> Role:
 
 def _nearly_numbers(cells: Sequence[str]) -> bool:
     """Whether all but a few cells are numbers, and none of these a code."""
+    some = cells[:: max(1, len(cells) // _SAMPLE)]  # most columns of texts have hardly a number
+    if sum(_numbers([cell]) is not None for cell in some) < len(some) / 2:
+        return False
     numbers = [cell for cell in cells if _numbers([cell]) is not None]
     coded = any(_LEADING_ZERO.match(cell) or abs(float(cell)) >= _EXACT for cell in numbers)
     return _NEARLY * len(cells) <= len(numbers) < len(cells) and not coded
