@@ -99,6 +99,11 @@ class Recorder:
         return [given for name, given in self.calls if name == hook]
 
     @lw.hookimpl
+    def labwright_preflight(self, experiment, built, folder):
+        given = {"experiment": experiment, "built": built, "folder": folder, "there": folder and folder.exists()}
+        self.calls.append(("labwright_preflight", given))
+
+    @lw.hookimpl
     def labwright_run_started(self, run):
         self.calls.append(("labwright_run_started", {"run": run, "done": run.step}))
 
@@ -131,8 +136,15 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Recorder:
     return recorder
 
 
-def test_labwright_run_started_is_called_once_before_anything_else(heard: Recorder):
-    assert heard.calls[0][0] == "labwright_run_started"
+def test_labwright_preflight_is_called_first_and_before_there_is_a_folder(heard: Recorder):
+    assert heard.calls[0][0] == "labwright_preflight"
+    (given,) = heard.of("labwright_preflight")
+    assert given["folder"].name == "run" and not given["there"]
+    assert set(given["built"].metrics) == {"valid", "test"} and given["experiment"].train.epochs == 2
+
+
+def test_labwright_run_started_is_called_once_before_anything_else_of_a_run(heard: Recorder):
+    assert heard.calls[1][0] == "labwright_run_started"
     assert [given["done"] for given in heard.of("labwright_run_started")] == [0]
 
 

@@ -103,6 +103,7 @@ def test_extra_state_that_json_cannot_hold_is_refused_before_training(tmp_path: 
 
 @pytest.mark.filterwarnings("ignore:.*weight_norm.*:FutureWarning")
 def test_an_object_whose_weight_is_computed_is_copied_and_trained(tmp_path: Path) -> None:
+    torch.manual_seed(0)
     normalised = nn.utils.weight_norm(nn.Linear(4, 3))
     before = normalised.weight_v.clone()
     run = sorting(model=nn.Sequential(normalised), train=small(epochs=10)).run(tmp_path / "run")

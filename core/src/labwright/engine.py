@@ -3,7 +3,7 @@
 Experimental: these names may change in any version, so that other plugins had better do without them.
 
 A trial           `Trainer` takes the steps of a run, `PhaseStep` is one phase of a step, `Prepared` keeps tasks whose
-                  data is read, `preflight` tries an experiment before it is trained, `interruptions` hears signals;
+                  data is read, `interruptions` hears signals;
                   `Status` is how a run ended.
 A search space    `checked` validates a value for a setting; `resolve` makes a `ComponentSpec` of a name or a table;
                   `Where` is a place in a recipe, for messages; `parsed` reads a value as a recipe would, `NONE` is how
@@ -31,7 +31,6 @@ from labwright.runs.environment import differences, environment
 from labwright.runs.prepared import Prepared
 from labwright.train.interruption import interruptions
 from labwright.train.phase_step import PhaseStep
-from labwright.train.preflight import preflight
 from labwright.train.trainer import Trainer
 
 __all__ = [
@@ -53,7 +52,6 @@ __all__ = [
     "interruptions",
     "page",
     "parsed",
-    "preflight",
     "refuse_links",
     "resolve",
     "write_json",

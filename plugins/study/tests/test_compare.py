@@ -18,6 +18,7 @@ from labwright.base.locks import Lock
 from labwright.cli import main
 from labwright.interfaces.run import Outcome
 from labwright.plugin.registry import Plugins
+from labwright.runs.prepared import Prepared
 from labwright_study.comparing import comparison, runs
 from labwright_study.comparing.candidates import candidates
 from labwright_study.comparing.runs import Job
@@ -54,8 +55,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
     made: list[tuple[str, int]] = []
     real = runs.run_here
 
-    def counting(jobs: Iterator[Job]) -> Iterator[tuple[Job, Outcome]]:
-        for job, outcome in real(jobs):
+    def counting(jobs: Iterator[Job], tasks: Prepared) -> Iterator[tuple[Job, Outcome]]:
+        for job, outcome in real(jobs, tasks):
             made.append((job.name, job.seed))
             yield job, outcome
 
@@ -70,9 +71,12 @@ class Breaking(nn.Module):
         super().__init__()
         self.net = Net(inputs, outputs)
         self.broken = torch.initial_seed() % 2 == 0
+        self.steps = 0
 
     def forward(self, x_BD: torch.Tensor) -> torch.Tensor:
-        return self.net(x_BD) * (float("nan") if self.broken else 1.0)
+        self.steps += self.training
+        # not at once: that would be refused before anything is compared
+        return self.net(x_BD) * (float("nan") if self.broken and self.steps > 1 else 1.0)
 
 
 # ------------------------------------------------------------------------------------------------------- the whole way

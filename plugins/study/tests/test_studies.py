@@ -219,10 +219,15 @@ def test_a_recipe_that_cannot_be_built_is_refused_before_anything_is_written(tmp
 
 
 class Breaking(Searched):
-    """A net that can be built and breaks when it is trained."""
+    """A net that can be built and tried, and breaks in its second step."""
+
+    steps = 0
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        raise ValueError("it breaks")
+        self.steps += self.training
+        if self.steps > 1:
+            raise ValueError("it breaks")
+        return super().forward(x_BD)
 
 
 @pytest.mark.parametrize("asynchronous", [False, True])

@@ -129,6 +129,19 @@ def test_a_cell_that_is_no_number_is_named_with_its_line() -> None:
         learn(table(at=[1, 2.5, "2024-05-31"]), roles={"at": "date"})
 
 
+@pytest.mark.parametrize("place", [0, 99])
+def test_a_slip_among_many_numbers_is_named_instead_of_losing_the_column(place: int) -> None:
+    cells = [f"{number}.5" for number in range(100)]
+    cells[place] = "oops"
+    with pytest.raises(
+        LabwrightError, match=rf"made\.csv, line {place + 2}: 'weight' is 'oops', where a finite number"
+    ):
+        learn(table(weight=cells))
+    assert roles_of(table(weight=cells), ["weight"], {"weight": "ignore"}, MISSING) == {"weight": "ignore"}
+    codes = [f"{number}a" if number % 10 else str(number) for number in range(100)]  # nine in ten aren't numbers
+    assert roles_of(table(code=codes), ["code"], {}, MISSING) == {"code": "ignore"}
+
+
 def test_what_was_learned_is_the_same_after_json() -> None:
     rows = table(weight=[1, "?", 3.25], job=["a", "b", "a"], at=["2024-05-31", "2024-06-01", "2024-06-02"])
     for scale in ("standard", "quantile"):

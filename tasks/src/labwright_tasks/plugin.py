@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import labwright as lw
 
@@ -127,3 +128,10 @@ def labwright_verbs() -> Iterator[lw.Verb]:
     )
     yield lw.Verb("schema", f"{here}.schemas.verb:verb", "the JSON Schema of recipes, for editors", look)
     yield lw.Verb("suggest", f"{here}.suggesting.verb:verb", "what data is, and a recipe for it", look)
+
+
+@lw.hookimpl
+def labwright_preflight(experiment: lw.Experiment, built: lw.Built, folder: Path | None) -> None:
+    from labwright_tasks.preflight import check  # here: nothing of it is needed before there is a run
+
+    check(experiment, built, folder)

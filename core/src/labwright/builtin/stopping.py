@@ -13,6 +13,7 @@ from labwright.base.errors import LabwrightError, StopRun, listed, nearest
 from labwright.interfaces.run import Run
 from labwright.interfaces.task import Goal
 from labwright.plugin.hookspecs import hookimpl
+from labwright.train.built import Built
 from labwright.train.log import read_log
 
 
@@ -36,27 +37,34 @@ class Early:
     min_delta: Annotated[float, Field(ge=0)] = 0.0
 
     @hookimpl
+    def labwright_preflight(self, built: Built) -> None:
+        if built.metrics or built.task.part("valid") is None:
+            self._goal(built.task.goal, built.metrics.get("valid"))
+
+    @hookimpl
     def labwright_run_started(self, run: Run) -> None:
-        if run.task.batches("valid", size=1, seed=0, epoch=0) is None:
-            raise LabwrightError("stop 'early': the data has no `valid` split to watch.")
+        if run.task.part("valid") is None:  # of one that is gone on with
+            self._goal(run.task.goal, None)
         # from the log and not from a state of its own, so that a resumed run needs nothing else
         self._best: float | None = None
         self._waited = 0
         for record in read_log(run.folder / "metrics.jsonl"):
             if record["event"] == "evaluation" and record["split"] == "valid" and record["step"] <= run.step:
-                self._take(self._goal(run, record["metrics"]), record["metrics"])
+                self._take(self._goal(run.task.goal, record["metrics"]), record["metrics"])
         self._check()
 
     @hookimpl
     def labwright_evaluated(self, run: Run, split: str, metrics: Mapping[str, float]) -> None:
-        if split != "valid":
-            return
-        self._take(self._goal(run, metrics), metrics)
-        self._check()
+        if split == "valid":
+            self._take(self._goal(run.task.goal, metrics), metrics)
+            self._check()
 
-    def _goal(self, run: Run, metrics: Mapping[str, float]) -> Goal:
-        """What is watched, and in which direction. Raises LabwrightError if either isn't known."""
-        goal = run.task.goal
+    def _goal(self, goal: Goal, metrics: Mapping[str, float] | None) -> Goal:
+        """What is watched, and in which direction. Raises LabwrightError if either isn't known, or there is nothing."""
+        if metrics is None:
+            raise LabwrightError(
+                "stop 'early': the data has no `valid` split to watch. Hold one out: task.data.valid=0.1, or stop=[]."
+            )
         name = self.metric or goal.metric
         if name not in metrics:
             raise LabwrightError(

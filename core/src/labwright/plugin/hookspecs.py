@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pluggy
 
@@ -131,6 +131,17 @@ def labwright_recipes() -> Iterable[Recipe]:
     Example: `yield lw.Recipe("proteins/folds", Path(__file__).parent / "recipes" / "folds.toml", "fold recognition")`
     """
     raise NotImplementedError
+
+
+@hookspec
+def labwright_preflight(experiment: Any, built: Any, folder: Path | None) -> None:
+    """Called before a run has its folder, where it would be, and for a study once, without a folder.
+
+    `experiment` is a `labwright.Experiment`, `built` the `labwright.Built` that it has become; `built.metrics` are of a
+    batch of each part, by split. Raise `labwright.LabwrightError(message)` to refuse it.
+
+    Example: `def labwright_preflight(built): print(built.metrics)`
+    """
 
 
 @hookspec

@@ -24,7 +24,8 @@ class Relay:
 
     def __init__(self, plugins: Plugins, listeners: Sequence[object] = ()) -> None:
         self._heard = [(plugin.origin, plugin.hooks) for plugin in plugins.loaded]
-        self._heard += [(type(listener).__name__, implementations(listener)) for listener in listeners]
+        self._heard += [(type(listener).__name__, check_listener(listener)) for listener in listeners]
+        self.preflight = self._calls("labwright_preflight")
         self.run_started = self._calls("labwright_run_started")
         self.step_ended = self._calls("labwright_step_ended")
         self.logged = self._calls("labwright_logged")
@@ -40,17 +41,17 @@ class Relay:
         # in the order given, where pluggy would begin with the last
         found.sort(key=lambda pair: pair[1].trylast - pair[1].tryfirst)
         # a run that can't begin is refused; one that is under way isn't lost for a display
-        begins = hook == "labwright_run_started"
+        begins = hook in ("labwright_preflight", "labwright_run_started")
         return tuple(
             traced(_taking(impl) if begins else _going_on(_taking(impl), hook, owner), hook, owner)
             for owner, impl in found
         )
 
 
-def check_listener(thing: object) -> None:
-    """Raises LabwrightError if an object implements no hook, or one that isn't called as it asks."""
+def check_listener(thing: object) -> dict[str, pluggy.HookImpl]:
+    """What an object implements, by hook. Raises LabwrightError for none, or one that isn't called as it asks."""
     try:
-        implementations(thing)
+        return implementations(thing)
     except LabwrightError as error:
         raise LabwrightError(f"{thing!r} can't listen to a run: {sentence(str(error))}") from error
 

@@ -20,7 +20,7 @@ from labwright.data.summary import DataSummary, summarised
 from labwright.interfaces.closed_form import Remarking
 from labwright.interfaces.run import Run
 from labwright.interfaces.task import Task
-from labwright.plugin.relay import Relay, check_listener
+from labwright.plugin.relay import Relay
 from labwright.runs.building import build, prepared_task, steps_per_epoch
 from labwright.runs.environment import environment, environment_of
 from labwright.runs.folder import claim_folder, new_folder
@@ -79,32 +79,60 @@ class Experiment(ExperimentSpec, Shown):
         trainer.fit()
         return trainer.run
 
-    def trainer(self, folder: File | None = None, *, listeners: Sequence[object] = ()) -> Trainer:
-        """Everything built and written down in a new run folder, before the first step."""
+    def preflight(
+        self, folder: File | None = None, *, task: Task | None = None, listeners: Sequence[object] = ()
+    ) -> Built:
+        """Everything built and tried, and nothing written: what a run would stumble over at once is refused here.
+
+        It costs a batch of each part. What it looks at is in docs/reference/preflight.md.
+
+        Args:
+            folder: where the run would write; without one, as for a trial of a study, nobody asks for room there.
+            task: one of the same settings that was prepared before, so that its data isn't read again.
+            listeners: as for `run`.
+
+        Raises:
+            LabwrightError: for what has to be mended first.
+
+        Example: `lw.Experiment.from_recipe("vision/digits").preflight().metrics["valid"]`
+        """
         ranks.join()
-        built = self.build()
+        built = self.build(task=task)
         built.measure_beside(self.train.evaluate_on or {})
-        started = self.begun(built)
+        steps_per_epoch(self, built.task)  # of data without samples it is refused
+        if started := self.begun(built):
+            built.start, built.notes = started.files, [started.line(), *built.notes]
+        relay = Relay(self.plugins, [*(spec.build() for spec in self.listeners), *listeners])
+        asked = {"experiment": self, "built": built, "folder": folder and Path(folder)}
+        preflight(built, self.train, lambda: [call(**asked) and None for call in relay.preflight])
+        return built
+
+    def trainer(
+        self, folder: File | None = None, *, listeners: Sequence[object] = (), built: Built | None = None
+    ) -> Trainer:
+        """Everything built and written down in a new run folder, before the first step.
+
+        What its `preflight` has `built` isn't built again.
+        """
+        # all that can be refused is refused before there is a folder
+        built = built or self.preflight(folder or "runs", listeners=listeners)
         per_epoch = steps_per_epoch(self, built.task)
         settled = self.settled(per_epoch)
-        # all that can be refused is refused before there is a folder
-        notes = preflight(built, self.train)
         data = summarised(built.task.data)
         folder = ranks.by_first(lambda: new_folder(self.name) if folder is None else claim_folder(Path(folder)))
         lock = Lock(folder)
         ranks.by_first(lock.acquire)
-        ranks.by_first(lambda: settled._begin(folder, built, data, started))
+        ranks.by_first(lambda: settled._begin(folder, built, data))
         trainer = settled._trainer(built, folder, per_epoch, listeners)
         trainer.lock = lock
         trainer.run.data = data
         of_model = built.model.remarks() if isinstance(built.model, Remarking) else ()
-        trainer.run.notes += [started.line()] if started else []
         if settled.train != self.train:
             trainer.run.notes.append(f"train.epochs=auto: {settled.train.epochs} epochs of {per_epoch:,} steps.")
-        trainer.run.notes += [*data.remarks, *of_model, *built.notes, *notes]
+        trainer.run.notes += [*data.remarks, *of_model, *built.notes]
         return trainer
 
-    def _begin(self, folder: Path, built: Built, data: DataSummary, started: Started | None) -> None:
+    def _begin(self, folder: Path, built: Built, data: DataSummary) -> None:
         """Write down what a run begins with, before its first step: even one that fails can be looked at so."""
         try:
             (folder / "task").mkdir()
@@ -114,7 +142,7 @@ class Experiment(ExperimentSpec, Shown):
         except OSError as error:
             raise RunFailed(f"can't write {folder / 'task'}: {error.strerror or error}.") from error
         laid = {"recipe": self.source.origins} if self.source and self.source.under else {}
-        self._write_down(folder, built, laid | ({"start": started.files} if started else {}))
+        self._write_down(folder, built, laid | ({"start": built.start} if built.start else {}))
 
     def trial(self, folder: File, task: Task, *, listeners: Sequence[object] = ()) -> Trainer:
         """A trainer for one trial of a study, over a prepared task: the same training, and little is written.
@@ -195,8 +223,6 @@ class Experiment(ExperimentSpec, Shown):
 
     def _trainer(self, built: Built, folder: Path, per_epoch: int, listeners: Sequence[object]) -> Trainer:
         listeners = [*(spec.build() for spec in self.listeners), *listeners]
-        for listener in listeners:
-            check_listener(listener)
         total = self.train.intervals(per_epoch).total
         of = (built.task, built.model, built.device)
         run = Run(folder, self.table(), *of, total, per_epoch, name=self.name, calling=built.calling)

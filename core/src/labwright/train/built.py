@@ -45,6 +45,8 @@ class Built:
     sharding: Sharding | None = None  # where each of several processes holds a part of the parameters
     notes: list[str] = field(default_factory=list)
     beside: dict[str, Built] = field(default_factory=dict)  # other data that is measured while training, by its name
+    metrics: dict[str, Mapping[str, float]] = field(default_factory=dict)  # of a batch of a split, before it is trained
+    start: Mapping[str, str] = field(default_factory=dict)  # the files that its weights were taken from, with SHA-256
 
     def __post_init__(self) -> None:
         self.freezing = Freezing(self.model, self.optimizers)

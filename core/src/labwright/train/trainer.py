@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from labwright.base import ranks
-from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun, words
+from labwright.base.errors import Diverged, LabwrightError, RunFailed, StopRun, sentence, words
 from labwright.base.isolation import isolated
 from labwright.base.locks import Lock
 from labwright.base.seeding import derived_seed, global_generators
@@ -155,6 +155,8 @@ class Trainer:
             self.started()
             if isinstance(self.model, ClosedForm):
                 return self._fit_once(self.model)
+            if run.step and run.step % intervals.evaluate == 0 and self.evaluated != run.step:
+                self._evaluate("valid")  # which couldn't be read when it was due
             with interruptions(self.interruptible) as self.interrupted:
                 for batch in fed:
                     self.stepped(self.step(batch))
@@ -217,9 +219,22 @@ class Trainer:
             shares = batches if self.draws else batches.share(ranks.number(), ranks.count())
             # a task's own batches may be more than the first epoch had
             most = min(per_epoch - done, self.intervals.total - self.run.step)
-            for part, batch in islice(zip(batches.parts, shares, strict=True), most):
-                self.size = len(part)
-                yield batch
+            with self._reading("train"):
+                for part, batch in islice(zip(batches.parts, shares, strict=True), most):
+                    self.size = len(part)
+                    yield batch
+
+    @contextmanager
+    def _reading(self, split: str) -> Iterator[None]:
+        """Within it data is read: where it can't be, what was trained is saved, and RunFailed says how to go on."""
+        try:
+            yield
+        except RunFailed:
+            raise
+        except (LabwrightError, OSError) as error:
+            if ranks.count() == 1:  # else the others are elsewhere
+                self.save()
+            raise RunFailed(f"`{split}` can't be read after step {self.run.step}: {sentence(str(error))}") from error
 
     def step(self, batch: Batch) -> Mapping[str, Tensor]:
         """One step: every phase that is due updates its parameters once. Returns the mean losses, of parts too."""
@@ -309,7 +324,7 @@ class Trainer:
         run, train, name = self.run, self.train, beside or split
         for other in self.built.beside if name == "valid" else ():
             self._evaluate("test", other)
-        with self.averaged():
+        with self._reading(name), self.averaged():
             evaluated = self.built.beside.get(beside, self.built).evaluate(
                 split, size=train.batch_size, seed=train.seed
             )

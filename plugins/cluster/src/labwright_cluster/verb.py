@@ -5,11 +5,14 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from labwright import LabwrightError
-from labwright.cli.shared import Context, Json, Overrides, echo, print_json, print_table
+from labwright.cli.shared import Context, Json, Overrides, echo, print_json, print_table, say
+
+if TYPE_CHECKING:
+    from labwright import Experiment
 
 What = Annotated[
     Literal["run", "worker"], typer.Argument(metavar="run|worker", help="A recipe's run, or workers of a study.")
@@ -24,6 +27,9 @@ Folder = Annotated[Path | None, typer.Option(help="The run folder: by default ru
 Storage = Annotated[str, typer.Option(help="The study's storage, as `tune` was given it; a journal by default.")]
 Logs = Annotated[Path, typer.Option(help="The folder of logs and scripts.")]
 Sbatch = Annotated[list[str] | None, typer.Option(metavar="NAME=VALUE", help="Another option of sbatch: account=me.")]
+Preflight = Annotated[
+    bool, typer.Option(help="Try the recipe here first, on the CPU where its device isn't here; not for workers.")
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Print the script, submit nothing.")]
 
 
@@ -41,6 +47,7 @@ def verb(
     storage: Storage = "",
     logs: Logs = Path("slurm"),
     sbatch: Sbatch = None,
+    preflight: Preflight = True,
     dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
@@ -50,7 +57,10 @@ def verb(
     """
     if what == "run":
         _refuse(what, {"--array": array > 1, "--storage": storage})
-        run = ctx.obj.experiment(name, overrides).name.replace("/", "-")
+        experiment = ctx.obj.experiment(name, overrides)
+        run = experiment.name.replace("/", "-")
+        if preflight and not dry_run:
+            _try_out(experiment, folder or Path("runs"))
         where = shlex.quote(str(folder)) if folder else f'runs/{shlex.quote(run)}-"$SLURM_JOB_ID"'
     else:
         _refuse(what, {"FIELD=VALUE": overrides, "--folder": folder, "--nodes": nodes > 1, "--tasks": tasks > 1})
@@ -78,6 +88,17 @@ def verb(
     if what == "run":
         facts["folder"] = str(folder or f"runs/{run}-{number}")
     print_json(facts) if as_json else print_table([(key, str(value)) for key, value in facts.items()])
+
+
+def _try_out(experiment: Experiment, folder: Path) -> None:
+    """Build and try what is to be submitted, so that a slip is told now and not when the job begins."""
+    settings = experiment.device.build()
+    try:
+        settings.find()
+    except LabwrightError as error:
+        say(f"note: the recipe is tried on the CPU, as here is no other device: {error}")
+        experiment = experiment.varied({"device": {"name": "cpu", "accumulate": settings.accumulate}})
+    experiment.preflight(folder)
 
 
 def _refuse(what: str, given: dict[str, object]) -> None:

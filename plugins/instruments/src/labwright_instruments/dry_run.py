@@ -72,20 +72,16 @@ def _looked(experiment: Experiment) -> tuple[Run, dict[str, Any]]:
 
 
 def _stepped(trainer: Trainer, times: _Times) -> dict[str, Any]:
-    """What two steps, a checkpoint and a batch of each part that is measured show."""
+    """What two steps and a checkpoint show, and before them a batch of each part that is measured."""
     # the first step also allocates and compiles; the second is what the others cost
     trainer.fit(until=2)
     written = trainer.checkpoints.path(trainer.run.step)
     checkpoint = ranks.by_first(lambda: sum(file.stat().st_size for file in written.iterdir()))
-    metrics: dict[str, dict[str, float]] = {}
-    for split in ("valid", "test"):
-        evaluated = trainer.built.evaluate(split, size=trainer.train.batch_size, seed=trainer.train.seed, most=1)
-        metrics |= {} if evaluated is None else {split: evaluated.metrics}
     seconds = [later - earlier for earlier, later in zip(times.ends, times.ends[1:], strict=False)]
     return {
         "first_step_seconds": round(seconds[0], 4),
         "step_seconds": round(seconds[-1], 5),
         "training_seconds": round(seconds[-1] * trainer.intervals.total, 1),
         "checkpoint_bytes": checkpoint,
-        "one_batch": metrics,
+        "one_batch": trainer.built.metrics,
     }

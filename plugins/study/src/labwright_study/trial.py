@@ -31,7 +31,7 @@ from labwright import (
     ranks,
     sentence,
 )
-from labwright.engine import Prepared, Trainer, preflight, write_text
+from labwright.engine import Prepared, Trainer, write_text
 
 from labwright_study.folder import emptied
 
@@ -96,17 +96,14 @@ class Trials:
         self.tasks = Prepared(check=lambda task: check_measurable(task, goals))
 
     def check(self) -> int:
-        """Read the data and build the experiment itself. Returns the number of its training samples.
+        """Read the data, build the experiment itself and try it. Returns the number of its training samples.
 
-        Raises LabwrightError if the data isn't there, can't be searched on, or the experiment can't be built.
+        Raises LabwrightError if the data isn't there, can't be searched on, or the experiment can't be trained.
         """
         task = self.tasks.of(self.experiment)
-        try:
-            preflight(self.experiment.build(task=task), self.experiment.train)
-        except LabwrightError:
-            raise
-        except Exception:  # noqa: BLE001, S110 - of somebody's model: it ends its trials, and is told there
-            pass
+        built = self.experiment.preflight(task=task)
+        if "valid" in built.metrics:
+            check_goals(self.goals, built.metrics["valid"])
         ranks.gathered(None)  # none goes on alone
         samples = task.batches("train", size=1, seed=0, epoch=0)
         return 0 if samples is None else len(samples)
@@ -245,13 +242,20 @@ class Reporting:
             PARAMETERS: lambda: float(sum(each.numel() for each in run.model.parameters() if each.requires_grad)),
             STEP_SECONDS: lambda: (time.monotonic() - self._begun) / max(run.step, 1),
         }
+        check_goals(self.goals, metrics)
         names = [goal.metric for goal in self.goals]
-        for name in names:
-            if name not in metrics and name not in beside:
-                raise LabwrightError(
-                    f"the evaluation of `valid` gave no {name!r}{nearest(name, metrics)} It gave {listed(metrics)}."
-                )
         return [float(metrics[name]) if name in metrics else beside[name]() for name in names]
+
+
+def check_goals(goals: Sequence[Goal], metrics: Mapping[str, float]) -> None:
+    """Raises LabwrightError if an evaluation of `valid` gave no value for a goal."""
+    known = [*metrics, PARAMETERS, STEP_SECONDS]
+    for goal in goals:
+        if goal.metric not in known:
+            raise LabwrightError(
+                f"the evaluation of `valid` gave no {goal.metric!r}{nearest(goal.metric, known)} It gave "
+                f"{listed(metrics)}."
+            )
 
 
 def check_measurable(task: Task, goals: Sequence[Goal]) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import tomli_w
-from labwright import Experiment, LabwrightError, Outcome, ranks
+from labwright import Built, Experiment, LabwrightError, Outcome, ranks
 from labwright.cli.shared import new_folder
 
 from labwright_tasks.cross_validation.interval import corrected_interval
@@ -80,11 +80,13 @@ def cross_validate(
     Returns the outcome of the fold that was interrupted, if one was. Raises LabwrightError for a folder of other folds,
     RunFailed for a fold that can't go on.
     """
+    # before there is a folder, as each fold's own comes too late for the one around them
+    first = experiments[0].preflight(Path("runs")) if folder is None else None
     place = ranks.by_first(lambda: new_folder(f"{experiments[0].name}-folds")) if folder is None else folder
     outcomes = []
     for number, experiment in enumerate(experiments, 1):
         say(f"fold {number} of {len(experiments)}: {place / f'fold-{number}'}")
-        outcome = _trained(experiment, place / f"fold-{number}")
+        outcome = _trained(experiment, place / f"fold-{number}", first if number == 1 else None)
         if outcome.status == "interrupted":
             return outcome
         outcomes.append(outcome)
@@ -94,11 +96,9 @@ def cross_validate(
     return result
 
 
-def _trained(experiment: Experiment, folder: Path) -> Outcome:
+def _trained(experiment: Experiment, folder: Path, built: Built | None) -> Outcome:
     if not (folder / "recipe.toml").exists():
-        run = experiment.run(folder)
-        assert run.outcome is not None
-        return run.outcome
+        return experiment.trainer(folder, built=built).fit()
     kept = tomllib.loads((folder / "recipe.toml").read_text(encoding="utf-8"))
     wanted = tomllib.loads(tomli_w.dumps(experiment.table()))
     differing = sorted(key for key in kept.keys() | wanted.keys() if kept.get(key) != wanted.get(key))

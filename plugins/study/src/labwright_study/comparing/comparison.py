@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labwright import Goal, LabwrightError, Outcome, Plugins
-from labwright.engine import Lock, write_json
+from labwright.engine import Lock, Prepared, write_json
 
 from labwright_study.comparing.candidates import Candidate, candidates, common_goal
 from labwright_study.comparing.folder import RESULT, flat, opened, sources_in
 from labwright_study.comparing.report import write_report
 from labwright_study.comparing.result import Comparison, Standing
-from labwright_study.comparing.runs import Job, outcomes_of, value_of
+from labwright_study.comparing.runs import KEPT, Job, outcomes_of, try_out, value_of
 from labwright_study.paired_tests import LEVEL, finite, interval_of, paired, range_of
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ def compare(
     given = candidates(sources if sources or folder is None else sources_in(folder), overrides, known)
     goal = common_goal(given, metric)
     compared = [Candidate(one.name, one.experiment.varied({"log": [], "train.seed": 0})) for one in given]
+    tasks = Prepared(KEPT)
+    if folder is None or not (Path(folder) / RESULT).is_file():  # what is gone on with has passed it
+        try_out(compared, goal, tasks)
     place, notes = opened(folder, compared)
     notes = [*(f"{one.name}: {note}" for one in given for note in one.experiment.notes), *notes, *_data_note(compared)]
     jobs = [
@@ -63,7 +66,7 @@ def compare(
     lock = Lock(place)
     lock.acquire()
     try:
-        outcomes = outcomes_of(jobs, place, goal, quiet=quiet)
+        outcomes = outcomes_of(jobs, place, goal, tasks, quiet=quiet)
     finally:
         lock.release()
     result = _judged(place, compared, outcomes, goal, level, seeds, notes)

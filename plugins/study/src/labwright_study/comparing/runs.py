@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from labwright import Experiment, Goal, LabwrightError, Outcome, RunFailed, listed, nearest
 from labwright.engine import Prepared
 
+from labwright_study.comparing.candidates import Candidate
 from labwright_study.comparing.folder import written
 from labwright_study.progress import Tally
 
@@ -26,12 +27,22 @@ class Job:
     folder: Path
 
 
-def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
+def try_out(compared: Iterable[Candidate], goal: Goal, tasks: Prepared) -> None:
+    """Build each candidate and try it, before there is a folder. Raises LabwrightError for what would fail, by name."""
+    for candidate in compared:
+        try:
+            built = candidate.experiment.preflight(task=tasks.of(candidate.experiment))
+        except LabwrightError as error:
+            raise type(error)(f"candidate {candidate.name!r}: {error}") from error
+        if built.metrics:
+            measured(built.metrics, "test" if "test" in built.metrics else "valid", goal.metric, candidate.name)
+
+
+def run_here(jobs: Iterable[Job], tasks: Prepared) -> Iterator[tuple[Job, Outcome]]:
     """Make the runs, one after another in this process; each comes back as it ends, one that failed as well.
 
     This is all that knows how runs are made: whatever takes jobs and gives outcomes, in any order, can stand here.
     """
-    tasks = Prepared(KEPT)
     for job in jobs:
         trainer = job.experiment.trial(job.folder, tasks.of(job.experiment))
         trainer.tested = True
@@ -45,14 +56,16 @@ def run_here(jobs: Iterable[Job]) -> Iterator[tuple[Job, Outcome]]:
         yield job, outcome
 
 
-def outcomes_of(jobs: Sequence[Job], place: Path, goal: Goal, *, quiet: bool) -> dict[tuple[str, int], Outcome]:
+def outcomes_of(
+    jobs: Sequence[Job], place: Path, goal: Goal, tasks: Prepared, *, quiet: bool
+) -> dict[tuple[str, int], Outcome]:
     """How each run ended, by candidate and seed; those that are there already are read."""
     outcomes = {(job.name, job.seed): before for job in jobs if (before := _finished(job)) is not None}
     names = list(dict.fromkeys(job.name for job in jobs))
     with Tally("runs", len(jobs), len(outcomes), quiet=quiet) as tally:
         kept = f", {len(outcomes)} of them are there" if outcomes else ""
         tally.say(f"{place}: {len(jobs)} runs of {', '.join(names)}{kept}; {goal.direction} {goal.metric}")
-        for job, outcome in run_here(job for job in jobs if (job.name, job.seed) not in outcomes):
+        for job, outcome in run_here((job for job in jobs if (job.name, job.seed) not in outcomes), tasks):
             outcomes[job.name, job.seed] = outcome
             split = "test" if "test" in outcome.metrics else "valid"
             line = f"{job.name}, seed {job.seed}: "
@@ -77,7 +90,12 @@ def _finished(job: Job) -> Outcome | None:
 
 def value_of(outcome: Outcome, split: str, metric: str, name: str) -> float:
     """A metric of a run that ended. Raises LabwrightError if there is none of that name."""
-    metrics = outcome.metrics.get(split, {})
+    return measured(outcome.metrics, split, metric, name)
+
+
+def measured(by_split: Mapping[str, Mapping[str, float]], split: str, metric: str, name: str) -> float:
+    """A metric of a split that a candidate was measured on. Raises LabwrightError if there is none of that name."""
+    metrics = by_split.get(split, {})
     if metric not in metrics:
         raise LabwrightError(
             f"candidate {name!r} reports no {metric!r} on {split}{nearest(metric, metrics)} It reports "

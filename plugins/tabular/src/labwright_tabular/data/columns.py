@@ -26,6 +26,8 @@ Scale = Literal["standard", "quantile"]
 MOST_VALUES = 257  # kept of each number: models take from 1 to 256 bins between them
 _LEADING_ZERO = re.compile(r"[+-]?0[0-9]")  # a code such as a postal one, and no number
 _IDENTIFIERS = 50  # levels from which on a column that hardly repeats itself holds names of rows
+_NEARLY = 0.95  # of a column's cells are numbers, so that the others are slips
+_SAMPLE = 200  # cells that are looked at before all of them are
 _EXACT = 2**53  # from here on floating-point numbers don't tell whole ones apart: they are names
 _LEAST_RANK = 1e-4  # a normal distribution has it 3.7 deviations from its mean
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -179,7 +181,8 @@ def roles_of(table: Table, names: Iterable[str], given: Mapping[str, Role], miss
     """What each column holds, as `given` says or else as its cells look.
 
     Numbers throughout are numbers, unless one begins with a 0 as codes do; dates throughout are dates; anything else is
-    a category. Ignored: what names rows, that is texts or very large numbers that hardly ever come twice, or whole
+    a category. Where nearly all of many different cells are numbers, the others are slips, which `values` refuses.
+    Ignored: what names rows, that is texts or very large numbers that hardly ever come twice, or whole
     numbers that count.
     """
     return {name: given[name] if name in given else _role(table.names(name), missing) for name in names}
@@ -265,7 +268,19 @@ def _role(cells: Sequence[str], missing: Sequence[str]) -> Role:
     if all("-" in cell for cell in given) and _dates(given) is not None:
         return "date"
     different = len(set(given))
+    if different > _IDENTIFIERS and _nearly_numbers(given):
+        return "number"  # which the few that are none are refused as: else all of them would be lost
     return "ignore" if different > max(_IDENTIFIERS, 0.9 * len(given)) else "category"
+
+
+def _nearly_numbers(cells: Sequence[str]) -> bool:
+    """Whether all but a few cells are numbers, and none of these a code."""
+    some = cells[:: max(1, len(cells) // _SAMPLE)]  # most columns of texts have hardly a number
+    if sum(_numbers([cell]) is not None for cell in some) < len(some) / 2:
+        return False
+    numbers = [cell for cell in cells if _numbers([cell]) is not None]
+    coded = any(_LEADING_ZERO.match(cell) or abs(float(cell)) >= _EXACT for cell in numbers)
+    return _NEARLY * len(cells) <= len(numbers) < len(cells) and not coded
 
 
 def _numbers(cells: Sequence[str]) -> np.ndarray | None:
