@@ -26,6 +26,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -208,13 +209,26 @@ def print_json(value: Any) -> None:
 def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     """Aligned columns, two spaces apart, the last one running free: `print_table([("fold", "loss"), ("1", "0.25")])`.
 
-    Control characters, as in the names of files, are spelt out.
+    On a terminal that is too narrow, cells go on below themselves. Control characters, as in the names of files, are
+    spelt out.
     """
     rows = [[_safe(cell) for cell in row] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    lines = []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        echo((indent + "  ".join([*cells, row[-1]])).rstrip())
+        lines.append((indent + "  ".join([*cells, row[-1]])).rstrip())
+    results, most = _RESULTS.get() or sys.stdout, max(map(len, lines), default=0)
+    if most > shutil.get_terminal_size().columns and results.isatty():
+        from rich import console, padding, table
+
+        grid = table.Table.grid(padding=(0, 2, 0, 0))
+        for row in rows:
+            grid.add_row(*map(console.Text, row))
+        console.Console(file=results).print(padding.Padding(grid, (0, 0, 0, len(indent))))
+        lines = []
+    for line in lines:
+        echo(line)
 
 
 def claim_out(folder: Path) -> None:

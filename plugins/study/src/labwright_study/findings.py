@@ -14,7 +14,8 @@ from labwright_study.trial import State
 class Findings:
     """How many trials ended how, and the best: one alone, or those of the Pareto front, by number.
 
-    `notes` say in words what is searched otherwise than the marks and the search table have it.
+    `notes` say in words what is searched otherwise than the marks and the search table have it. `shown` are the best
+    few, and the trial that is the recipe itself, whose `recipe` is true.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Findings:
     best: list[dict[str, Any]]
     interrupted: bool = False
     notes: Sequence[str] = ()
+    shown: Sequence[dict[str, Any]] = ()
 
     def counts(self) -> str:
         """How many ended how: those complete, pruned and failed, and those that diverged if any did."""
