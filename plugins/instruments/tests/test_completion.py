@@ -50,7 +50,7 @@ def here(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     run = tmp_path / "runs" / "digits-001"
     run.mkdir(parents=True)
     (run / "recipe.toml").write_text('model = "vision/mlp"\n')
-    told = {"status": "finished", "metrics": {"test": {"accuracy": 0.98765}}}
+    told = {"status": "finished", "metrics": {"test": {"accuracy": 0.9876}}}
     (run / "outcome.json").write_text(json.dumps(told))
     (tmp_path / "runs" / "notes").mkdir()
     study = tmp_path / "studies" / "first"
@@ -75,7 +75,7 @@ def test_verbs_options_names_runs_studies_and_files_are_offered_where_they_go(he
     assert asked("labwright ru")["run"] == "train a recipe"
     assert set(asked("labwright run ")) == {*plugins.names("recipe"), "mine.toml", "runs/", "studies/"}
     assert asked("labwright run vision/digits --dr") == {
-        "--dry-run": "Build, train two steps, evaluate one batch, say the cost."
+        "--dry-run": "Train two steps, measure a batch, say the cost."
     }
     assert asked("labwright evaluate ") == {
         "runs/digits-001": "finished, accuracy 0.9876",

@@ -22,8 +22,9 @@ from rich.text import Text
 
 from labwright.base.durations import duration
 from labwright.base.files import mute, printable
+from labwright.data.dataset import Data
 from labwright.interfaces.run import Outcome, Run
-from labwright.interfaces.task import answers, headlines
+from labwright.interfaces.task import Task, headlines
 from labwright.plugin.hookspecs import hookimpl
 
 REFRESHES_PER_SECOND = 4
@@ -209,12 +210,9 @@ class _Above(FileProxy):
 
 
 def _place(run: Run) -> str:
-    """Where a run is: the epoch, and the step where epochs don't say it."""
-    epochs, rest = divmod(run.total_steps, run.steps_per_epoch)
-    if rest == 0:
-        return f"epoch {f'{round(run.epoch, 2):g}':>{len(str(epochs))}}/{epochs}"
-    total = f"{run.total_steps:,}"
-    return f"step {run.step:{len(total)},}/{total}  epoch {run.epoch:.2f}"
+    """Where a run is, in epochs."""
+    epochs = f"{round(run.total_steps / run.steps_per_epoch, 2):g}"
+    return f"epoch {f'{round(run.epoch, 2):g}':>{len(epochs)}}/{epochs}"
 
 
 def _lines(parts: Sequence[str], width: int) -> str:
@@ -239,7 +237,8 @@ def _closing(run: Run, outcome: Outcome) -> list[str]:
     if outcome.status == "interrupted":
         return [line, f"Next: labwright resume {folder}"]
     following = [f"open {shlex.quote(str(report))}"] if report.is_file() else []
-    if answers(run.task):
+    data, none = type(run.task.data), (Data.parse, Data.read)
+    if type(run.task).predict is not Task.predict and (data.parse, data.read) != none:
         given = "FILE" if run.task.line == "file" else f"--{run.task.line} TEXT"
         following.append(f"labwright predict {folder} {given}")
     return [line, *map("{}{}".format, ["Next: ", "      "], following or [f"labwright evaluate {folder}"])]

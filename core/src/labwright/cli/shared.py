@@ -26,7 +26,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -84,15 +83,8 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings to change, such as train.epochs=5.")
 ]
 Out = Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it.")]
-OtherData = Annotated[
-    bool, typer.Option("--other-data", help="Go on although the data's samples are not those of the run.")
-]
-
-
-Processes = Annotated[
-    int | None,
-    typer.Option("--processes", min=1, help="Use so many processes of this machine, as torchrun would."),
-]
+OtherData = Annotated[bool, typer.Option("--other-data", help="Go on although the samples are not those of the run.")]
+Processes = Annotated[int | None, typer.Option("--processes", min=1, help="Of this machine, as torchrun starts them.")]
 
 
 @dataclass
@@ -213,22 +205,18 @@ def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     spelt out.
     """
     rows = [[_safe(cell) for cell in row] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
-    lines = []
-    for row in rows:
-        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
-        lines.append((indent + "  ".join([*cells, row[-1]])).rstrip())
-    results, most = _RESULTS.get() or sys.stdout, max(map(len, lines), default=0)
-    if most > shutil.get_terminal_size().columns and results.isatty():
+    if (results := _RESULTS.get() or sys.stdout).isatty():
         from rich import console, padding, table
 
         grid = table.Table.grid(padding=(0, 2, 0, 0))
         for row in rows:
             grid.add_row(*map(console.Text, row))
         console.Console(file=results).print(padding.Padding(grid, (0, 0, 0, len(indent))))
-        lines = []
-    for line in lines:
-        echo(line)
+        rows = []
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        echo((indent + "  ".join([*cells, row[-1]])).rstrip())
 
 
 def claim_out(folder: Path) -> None:

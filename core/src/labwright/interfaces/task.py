@@ -53,13 +53,6 @@ def headlines(metrics: Iterable[str], goal: str) -> list[str]:
     return sorted((name for name in metrics if name.count("/") < 2 or name == goal), key=lambda name: name != goal)
 
 
-def answers(task: Task) -> bool:
-    """Whether `labwright predict` has something to ask a task: it predicts, and inputs can be read."""
-    reading = (task, "parse", Task), (task.data, "parse", Data), (task.data, "read", Data)
-    own = [getattr(type(thing), name) is not getattr(of, name) for thing, name, of in reading]
-    return type(task).predict is not Task.predict and any(own)
-
-
 @dataclass(frozen=True)
 class Phase:
     """One optimizer update within a step: of the model's children named, or of all if none is.

@@ -79,8 +79,8 @@ class LossLog:
 
         Raises Diverged.
         """
-        rows = {"sent": _over_all(self._under_way), "open": _over_all(self.steps)}
-        return rows | {"asked": self._asked, "sums": self._sums}
+        sent, opened = _over_all(self._under_way), _over_all(self.steps)
+        return {"sent": sent, "open": opened, "asked": self._asked, "sums": self._sums}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
         self._asked, self._sums = state.get("asked", 0), state.get("sums", {})  # which older checkpoints don't have

@@ -17,7 +17,7 @@ from labwright_instruments.completion.sources import Written, settings
 GLOBAL = {
     "--plugin": "Use a Python file as a plugin; may be given repeatedly.",
     "--no-plugin": "Leave a plugin out; may be given repeatedly.",
-    "--locked": "Refuse plugins that aren't those of labwright.lock.",
+    "--locked": "Refuse plugins that labwright.lock doesn't have.",
     "--version": "Show it.",
     "--help": "Show what there is.",
 }
