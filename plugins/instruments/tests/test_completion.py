@@ -74,9 +74,7 @@ def test_verbs_options_names_runs_studies_and_files_are_offered_where_they_go(he
     assert list(asked("labwright ")) == plugins.names("verb")
     assert asked("labwright ru")["run"] == "train a recipe"
     assert set(asked("labwright run ")) == {*plugins.names("recipe"), "mine.toml", "runs/", "studies/"}
-    assert asked("labwright run vision/digits --dr") == {
-        "--dry-run": "Train two steps, measure a batch, say the cost."
-    }
+    assert asked("labwright run vision/digits --dr") == {"--dry-run": "Train two steps, measure a batch, say the cost."}
     assert asked("labwright evaluate ") == {
         "runs/digits-001": "finished, accuracy 0.9876",
         "runs/": "",

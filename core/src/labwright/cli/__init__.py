@@ -104,7 +104,7 @@ def _context(ctx: Any) -> Context:
 
 app = typer.Typer(
     cls=Verbs,
-    add_completion=False,  # labwright-instruments completes settings too
+    add_completion=False,  # `labwright completion` knows settings, too
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},

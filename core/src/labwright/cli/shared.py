@@ -206,11 +206,11 @@ def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     """
     rows = [[_safe(cell) for cell in row] for row in rows]
     if (results := _RESULTS.get() or sys.stdout).isatty():
-        from rich import console, padding, table
+        from rich import console, padding, table, text
 
         grid = table.Table.grid(padding=(0, 2, 0, 0))
         for row in rows:
-            grid.add_row(*map(console.Text, row))
+            grid.add_row(*map(text.Text, row))
         console.Console(file=results).print(padding.Padding(grid, (0, 0, 0, len(indent))))
         rows = []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]

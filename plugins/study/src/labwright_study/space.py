@@ -116,11 +116,7 @@ class Space:
         recipe's own values are searched too, unless `widened` is false. Raises LabwrightError for a path that isn't
         there or a range that isn't valid.
         """
-        where, by_hand = Where(source=experiment.source) / "search", search or {}
-
-        def place(key: str) -> Where:
-            return (Where(("--search",)) if key in by_hand else where) / key
-
+        where, place = Where(source=experiment.source) / "search", _places(experiment, search or {})
         asked = dict(experiment.search) | dict(search or {})
         fixed = list(fixed)
         only = asked.pop("only", None)
@@ -225,6 +221,12 @@ class Space:
                 yield dimension
 
 
+def _places(experiment: Experiment, by_hand: Mapping[str, Any]) -> Callable[[str], Where]:
+    """Where a path is searched, for messages: in the recipe's file, or by the option."""
+    option, table = Where(("--search",)), Where(source=experiment.source) / "search"
+    return lambda key: (option if key in by_hand else table) / key
+
+
 def _dimensions(
     experiment: Experiment,
     below: str,
@@ -240,7 +242,7 @@ def _dimensions(
     `recipe` is the experiment whose own values these are, None under a choice that isn't the recipe's.
     """
     marks = {path: mark for path, mark in experiment.marks().items() if path.startswith(below)}
-    entries, keys = {}, {}
+    entries, keys = dict[str, Any](), dict[str, str]()
     for key, entry in asked.items():
         path = _bare(key)
         stands = path.startswith(below) and key in (path, prefix + path.removeprefix(below))

@@ -86,7 +86,7 @@ def _of_fields(module: str, node: ast.ClassDef) -> Iterator[Written]:
 def _written(module: str, name: str, annotation: ast.expr, default: ast.expr | None, documentation: str) -> Written:
     hint = _whole(module, annotation)
     values: list[str] = []
-    kind, limits = "", []
+    kind, limits = "", list[str]()
     for node in ast.walk(hint):
         called = _last(node.func) if isinstance(node, ast.Call) else ""
         if isinstance(node, ast.Subscript) and _last(node.value) == "Literal":
