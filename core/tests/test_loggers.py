@@ -229,7 +229,9 @@ def test_what_a_run_leaves_on_a_terminal_fits_and_says_nothing_old(tmp_path, mon
         assert re.search(rf"epoch +{epoch}/10 loss \S+ valid accuracy \S+ (best )?cross_entropy \S+ ", said)
     starts = [line.index("loss") for line in lines if line.startswith("epoch") and "loss" in line]
     assert len(set(starts)) == 1  # one below the other
-    assert not any(line[columns - 1 :].strip() for line in lines)  # nothing reaches the edge, where it would be cut
+    # words stay whole at the edge
+    assert re.search(r"finished after 60 steps in .*: test accuracy \S+, cross_entropy \S+ \(300 samples\)", said)
+    assert "Everything is in run Next: " in said
     assert "/60" not in said  # of the bar, which was drawn below
     assert lines[-1] == "Next: labwright evaluate run"
     assert ("\x1b[36m" in terminal.bytes.decode()) == (not colours)
