@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
+import termios
 from pathlib import Path
 
+import pyte
+import pytest
 from conftest import Site
+from labwright.base.errors import LabwrightError
+from labwright.cli import app
+from labwright.cli.shared import print_table
 
 LOUD = """\
 import os
@@ -65,3 +74,46 @@ def test_python_dash_m_labwright_is_the_command(tmp_path: Path):
     command = [sys.executable, "-m", "labwright", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, check=True)
     assert done.stdout.startswith("labwright ")
+
+
+@pytest.mark.parametrize(
+    ("words", "setting"),
+    [
+        (["--epochs", "3"], "train.epochs=3"),
+        (["--epochs=3"], "train.epochs=3"),
+        (["--batch-size", "32"], "train.batch_size=32"),
+        (["--lr", "0.1"], "optimizer.lr=0.1"),
+        (["--model.width", "8"], "model.width=8"),
+        (["train.seed=1", "--model.width"], "model.width=VALUE"),
+    ],
+    ids=" ".join,
+)
+def test_a_setting_that_is_written_as_an_option_is_answered_with_how_it_is_written(words, setting):
+    with pytest.raises(LabwrightError) as refused:
+        app(["run", "no/such", *words], standalone_mode=False)
+    given = next(word for word in words if word.startswith("--")).partition("=")[0]
+    assert str(refused.value) == f"no option is called {given}; a setting is written as {setting}."
+
+
+def test_an_option_that_a_task_may_have_is_no_setting():
+    with pytest.raises(LabwrightError, match="is no run folder"):
+        app(["predict", "no/run", "--seed", "3"], standalone_mode=False)  # the lines of an environment's data
+
+
+def test_a_table_on_a_narrow_terminal_goes_on_below_its_columns(monkeypatch: pytest.MonkeyPatch):
+    rows = [("name", "what it is", "by"), ("first/one", "a long account of a thing " * 4, "[plugin]"), ("b", "", "[x]")]
+    ours, theirs = pty.openpty()
+    termios.tcsetwinsize(theirs, (40, 50))
+    monkeypatch.setenv("COLUMNS", "50")
+    with os.fdopen(theirs, "w") as terminal, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdout", terminal)
+        print_table(rows, indent="  ")
+        terminal.flush()
+        screen = pyte.Screen(50, 40)
+        pyte.Stream(screen).feed(os.read(ours, 65536).decode())
+    os.close(ours)
+    lines = [line.rstrip() for line in screen.display if line.strip()]
+    places = [[found.start() for found in re.finditer(r"\S+(?: \S+)*", line)] for line in lines]
+    assert places[0] == places[1] == [2, 13, places[0][2]]
+    assert all(place == [13] for place in places[2:-1]) and len(places) > 4  # below where the cell began
+    assert " ".join(line[13 : places[0][2]].strip() for line in lines[1:-1]) == rows[1][1].strip()

@@ -305,3 +305,13 @@ def test_larger_batches_than_there_are_samples_are_not_offered_unless_the_recipe
 def test_a_space_that_is_none_gets_one_message(search: dict[str, Any], fixed: tuple[str, ...], said: str):
     with pytest.raises(lw.LabwrightError, match=said):
         space(search, fixed)
+
+
+def test_what_is_wrong_with_a_search_by_hand_names_the_option_and_one_of_a_recipe_its_file():
+    experiment = lw.Experiment.from_recipe("vision/digits")
+    with pytest.raises(lw.LabwrightError) as refused:
+        Space.of(experiment, search={"model.widht": [8, 16]})
+    assert str(refused.value).startswith('--search."model.widht": the experiment has no setting')
+    with pytest.raises(lw.LabwrightError) as refused:
+        Space.of(experiment, search={"model.width": {"low": 8}})
+    assert str(refused.value) == "--search.\"model.width\": given {'low': 8}; a range needs a number for high."

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import sys
 import tomllib
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,8 +23,10 @@ from labwright.train.trainer import Trainer
 from labwright_study import grouping
 from labwright_study.dominance import DominancePruner
 from labwright_study.fused import Form, measuring
+from labwright_study.progress import in_lines, short
 from labwright_study.trial import Group, Result, Spec, Trials
 from labwright_study.trial_store import TrialStore
+from labwright_study.verbs.tune import tell
 from optuna.trial import TrialState
 from parts import Blobs, Net, Sorting, sorting
 from pydantic import Field
@@ -63,6 +67,59 @@ def study(folder: Path, trials: int = 10, **settings: Any) -> lw.Study:
 
 def rows(one: lw.Study) -> list[tuple[Any, ...]]:
     return [(t.number, t.state.name, t.params, t.values, t.intermediate_values) for t in one.opened().trials()]
+
+
+# --------------------------------------------------------------------------------------------------------- what is said
+
+
+def test_each_new_best_says_what_changed_and_the_end_is_a_table_with_what_is_next(tmp_path: Path, capsys: Any):
+    one = study(tmp_path / "a study", 8, quiet=False)
+    found = one.run()
+    tell(found, as_json=False)
+    out, err = capsys.readouterr()
+    trials = {trial["number"]: trial for trial in map(one.summary_of, one.opened().ended())}
+    ended = {int(line.split()[1]): line for line in err.splitlines() if line.startswith("trial ")}
+    assert sorted(ended) == list(range(8))
+    assert all(line.count("  ") >= 3 and len(line.split("  ")[1]) == 8 for line in ended.values())  # aligned
+    # told in the order in which they ended, here that of their numbers
+    best: dict[str, Any] | None = None
+    for number, line in ended.items():
+        trial = trials[number]
+        value = trial["values"].get("accuracy")
+        if trial["state"] != "complete" or (best is not None and value <= best["values"]["accuracy"]):
+            assert "best" not in line
+            continue
+        told = dict(re.findall(r"(width|bias|lr) (\S+ -> \S+|\S+)", line.partition("best so far")[2]))
+        before = best["settings"] if best else {}
+        assert told == {
+            path.rpartition(".")[2]: f"{short(before[path])} -> {short(now)}" if path in before else short(now)
+            for path, now in trial["settings"].items()
+            if before.get(path) != now
+        }
+        best = trial
+    assert best is not None
+    lines = out.splitlines()
+    assert lines[1].startswith(f"best: trial {best['number']}  accuracy ")
+    table = [line.split() for line in lines[3 : 3 + len(found.shown)]]
+    complete = sorted((t for t in trials.values() if t["state"] == "complete"), key=lambda t: -t["values"]["accuracy"])
+    assert [int(row[0]) for row in table][:5] == [trial["number"] for trial in complete][:5]
+    (recipe,) = (row for row in table if row[0] == "0")
+    assert recipe[2:] == ["it", "is", "the", "recipe"]
+    for row in table:
+        assert {cell for cell in row if cell in ("width", "bias", "lr")} == {
+            path.rpartition(".")[2]
+            for path, value in trials[int(row[0])]["settings"].items()
+            if value != trials[0]["settings"][path]
+        }
+    assert err.splitlines()[-1] == f"Next: labwright run '{tmp_path / 'a study' / 'best.toml'}'"
+
+
+@pytest.mark.parametrize("columns", [60, 120])
+def test_a_line_of_a_study_is_cut_between_its_cells(columns: int):
+    cells = ["trial 3", "complete", "accuracy 0.81882", "best so far", *(f"setting_{n} {n} -> {n}.5" for n in range(9))]
+    lines = in_lines("  ".join(cells), columns).splitlines()
+    assert [cell for line in lines for cell in line.strip().split("  ")] == cells
+    assert max(map(len, lines)) <= columns < min(len(a) + 2 + len(b.split("  ")[2]) for a, b in pairwise(lines))
 
 
 # --------------------------------------------------------------------------------------------------- what is searched

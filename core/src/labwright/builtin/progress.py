@@ -10,8 +10,9 @@ import io
 import os
 import shlex
 import sys
+import textwrap
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import IO, Annotated, Any, cast
 
@@ -26,8 +27,9 @@ from rich.text import Text
 from labwright.base.durations import duration
 from labwright.base.elsewhere import Absent, brought
 from labwright.base.files import mute, printable
+from labwright.data.dataset import Data
 from labwright.interfaces.run import Outcome, Run
-from labwright.interfaces.task import headlines
+from labwright.interfaces.task import Task, headlines
 from labwright.plugin.hookspecs import hookimpl
 
 REFRESHES_PER_SECOND = 4
@@ -35,7 +37,7 @@ BAR_WIDTH = 40
 
 
 class Progress:
-    """A bar on a terminal; elsewhere a line for each evaluation, and some between them.
+    """A line that stays for each evaluation; on a terminal a bar below, elsewhere some lines between them.
 
     Args:
         every: the fewest seconds between two lines that aren't of evaluations, where there is no terminal.
@@ -53,11 +55,12 @@ class Progress:
         self._run, self._first_step, self._begun = run, run.step, time.monotonic()
         self._last_line = self._begun
         self._values: dict[str, float] = {}
-        self._metrics = ""
+        self._speed = ""
+        self._widths: dict[str, int] = {}
         self._notes_said = 0
         console = Console(file=_patient())
         if console.file.isatty() and not console.is_dumb_terminal:
-            self._bar = _Bar(self._speed, self._numbers, run, console)
+            self._bar = _Bar(self._far, self._numbers, run, console)
         with suppress(Absent):
             self._in_cell = brought("instruments", "RunBar")(run) if console.is_jupyter else None
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"
@@ -70,67 +73,76 @@ class Progress:
     def labwright_logged(self, values: Mapping[str, float]) -> None:
         if self._in_cell is not None:
             self._in_cell.draw(values)
-        self._values.update(values)
+        self._values = dict(values)
+        self._speed = f"  {_number(self._values.pop('steps_per_second'))} steps/s"
         if self._bar is None and time.monotonic() - self._last_line >= self.every:
-            self._say_step()
+            self._last_line = time.monotonic()
+            self._say("  ".join([f"step {self._far()}", *self._numbers()]))
 
     @hookimpl
     def labwright_evaluated(self, run: Run, split: str, metrics: Mapping[str, float]) -> None:
-        goal = run.task.goal.metric
-        best = " (best so far)" if split == "valid" and metrics.get(goal) == run.best else ""
-        self._metrics = f"{split} {_listed(metrics, goal)}{best}"
-        if self._bar is None:
-            self._say_step()
-            self._metrics = ""
+        goal, self._last_line = run.task.goal.metric, time.monotonic()
+        valid = split == "valid"
+        best = valid and metrics.get(goal) == run.best
+        parts = [_place(run), *(self._cell(name, loss) for name, loss in run.losses.items() if valid)]
+        for number, name in enumerate(headlines(metrics, goal)):
+            mark = " best" * (best and name == goal)
+            parts.append(self._cell(name if number else f"{split} {name}", metrics[name], mark))
+        if self._bar is not None:
+            self._bar.say(_lines(parts, self._bar.console.width), "bold" if best else "")
+        else:
+            self._say("  ".join(parts + self._far().split("  ")[1:] * valid).rstrip())
+        self._values = {}  # what they say is older now
 
-    @hookimpl
+    @hookimpl(trylast=True)  # once there is a report to be looked at
     def labwright_run_ended(self, run: Run, outcome: Outcome) -> None:
         if self._run is None:  # it never started
             return
         for bar in filter(None, (self._bar, self._in_cell)):
             bar.close()
         self._say_notes(run)
-        self._say(_closing(run, outcome))
+        self._say(*_closing(run, outcome))
         self._run = self._bar = None
 
-    def _say(self, line: str) -> None:
-        """Show a line that stays."""
-        if self._bar is not None:
-            self._bar.say(line)
-            return
-        print(printable(line), file=_patient(), flush=True)
-
-    def _say_step(self) -> None:
-        self._last_line = time.monotonic()
-        self._say(f"step {self._speed()}  {self._numbers()}")
+    def _say(self, *lines: str) -> None:
+        """Show lines that stay."""
+        for line in map(printable, lines):
+            if self._bar is not None:
+                self._bar.say(line)
+            else:
+                print(line, file=_patient(), flush=True)
 
     def _say_notes(self, run: Run) -> None:
         """The notes that came since they were said last."""
-        for note in run.notes[self._notes_said :]:
-            self._say(f"note: {note}")
+        self._say(*(f"note: {note}" for note in run.notes[self._notes_said :]))
         self._notes_said = len(run.notes)
 
-    def _speed(self) -> str:
+    def _far(self) -> str:
+        """How far the run is, how fast, and what is left."""
         assert self._run is not None
         step, total = self._run.step, self._run.total_steps
-        parts = [f"{step:,}/{total:,}"]
-        if "steps_per_second" in self._values:
-            parts.append(f"{_number(self._values['steps_per_second'])} steps/s")
+        parts = [f"{step:,}/{total:,}{self._speed}"]
         if self._first_step < step < total:
             left = (time.monotonic() - self._begun) * (total - step) / (step - self._first_step)
             parts.append(f"{duration(left)} left")
         return "  ".join(parts)
 
-    def _numbers(self) -> str:
-        parts = [f"{name} {_number(value)}" for name, value in self._values.items() if name != "steps_per_second"]
-        return "  ".join([*parts, self._metrics] if self._metrics else parts)
+    def _numbers(self) -> list[str]:
+        """What was logged since the last evaluation."""
+        return [f"{name} {_number(value)}" for name, value in self._values.items()]
+
+    def _cell(self, name: str, value: float, mark: str = "") -> str:
+        """A number with its name, as wide as the widest of that name so far."""
+        text = f"{name} {_number(value, '#')}{mark}"
+        self._widths[name] = max(self._widths.get(name, 0), len(text))
+        return text.ljust(self._widths[name])
 
 
 class _Bar:
     """Two lines that a thread of rich's redraws in place, a few times a second: the loop itself draws nothing."""
 
-    def __init__(self, speed: Callable[[], str], numbers: Callable[[], str], run: Run, console: Console) -> None:
-        self.speed, self.numbers, self.run, self.console = speed, numbers, run, console
+    def __init__(self, far: Callable[[], str], numbers: Callable[[], list[str]], run: Run, console: Console) -> None:
+        self.far, self.numbers, self.run, self.console = far, numbers, run, console
         shown: dict[str, Any] = {"get_renderable": self._picture, "refresh_per_second": REFRESHES_PER_SECOND}
         self.live = Live(console=console, redirect_stdout=False, redirect_stderr=False, transient=True, **shown)
         self.streams = (sys.stdout, sys.stderr)
@@ -140,8 +152,9 @@ class _Bar:
         sys.stderr = _Above(console, sys.stderr)
         atexit.register(self.close)  # the cursor comes back even if nobody says that the run has ended
 
-    def say(self, line: str) -> None:
-        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
+    def say(self, text: str, style: str = "") -> None:
+        whole = text.startswith(("Next: ", "      "))  # a command, to be copied
+        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=whole)
 
     def close(self) -> None:
         self.live.stop()
@@ -149,13 +162,14 @@ class _Bar:
         atexit.unregister(self.close)
 
     def _picture(self) -> Group:
-        speed = Text(self.speed(), no_wrap=True, overflow="ellipsis")
-        room = min(BAR_WIDTH, self.console.width - speed.cell_len - 2)
+        far = Text(self.far())
+        room = min(BAR_WIDTH, self.console.width - far.cell_len - 2)
         line = Table.grid(padding=(0, 2, 0, 0))
         steps, total = self.run.step, self.run.total_steps
         bar = ProgressBar(total, steps, width=max(room, 1), complete_style="cyan", finished_style="green")
-        line.add_row(*([bar, speed] if room >= 5 else [speed]))
-        return Group(line, Text(self.numbers(), style="dim", no_wrap=True, overflow="ellipsis"))
+        line.add_row(*([bar, far] if room >= 5 else [far]))
+        numbers = self.numbers() if steps < total else ["evaluating and reporting"]
+        return Group(line, Text(_lines(numbers, self.console.width), style="dim"))
 
 
 class _Nowhere(io.TextIOBase):
@@ -210,8 +224,20 @@ class _Above(FileProxy):
         super().flush() if os.getpid() == self.owner else self.rich_proxied_file.flush()
 
 
-def _closing(run: Run, outcome: Outcome) -> str:
-    """The line that says how a run ended: status, metrics, folder, next step."""
+def _place(run: Run) -> str:
+    """Where a run is, in epochs."""
+    epochs = f"{round(run.total_steps / run.steps_per_epoch, 2):g}"
+    return f"epoch {f'{round(run.epoch, 2):g}':>{len(epochs)}}/{epochs}"
+
+
+def _lines(parts: Sequence[str], width: int) -> str:
+    """Parts beside each other, each in one piece, in as many lines as they need; those after the first are indented."""
+    whole = "  ".join(printable(part).replace(" ", "\xa0") for part in parts)
+    return textwrap.fill(whole, width, subsequent_indent="    ", break_on_hyphens=False).replace("\xa0", " ")
+
+
+def _closing(run: Run, outcome: Outcome) -> list[str]:
+    """The lines that say how a run ended: status, metrics, folder, next steps."""
     line = f"{outcome.status} after {outcome.step:,} step{'s' * (outcome.step != 1)} in {duration(outcome.seconds)}"
     if outcome.status == "stopped":
         line += f" ({outcome.reason})"
@@ -221,9 +247,16 @@ def _closing(run: Run, outcome: Outcome) -> str:
         line += f" ({outcome.samples[split]:,} samples)" if split in outcome.samples else ""
     line += f". Everything is in {outcome.folder}"
     if outcome.status == "failed":  # the error itself says how to go on
-        return line
-    verb = "resume" if outcome.status == "interrupted" else "evaluate"
-    return line + f". Next: labwright {verb} {shlex.quote(str(outcome.folder))}"
+        return [line]
+    folder, report = shlex.quote(str(outcome.folder)), outcome.folder / "report.html"
+    if outcome.status == "interrupted":
+        return [line, f"Next: labwright resume {folder}"]
+    following = [f"open {shlex.quote(str(report))}"] if report.is_file() else []
+    data, none = type(run.task.data), (Data.parse, Data.read)
+    if type(run.task).predict is not Task.predict and (data.parse, data.read) != none:
+        given = "FILE" if run.task.line == "file" else f"--{run.task.line} TEXT"
+        following.append(f"labwright predict {folder} {given}")
+    return [line, *map("{}{}".format, ["Next: ", "      "], following or [f"labwright evaluate {folder}"])]
 
 
 def _listed(metrics: Mapping[str, float], goal: str) -> str:
@@ -231,5 +264,5 @@ def _listed(metrics: Mapping[str, float], goal: str) -> str:
     return ", ".join(f"{name} {_number(metrics[name])}" for name in headlines(metrics, goal))
 
 
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"
+def _number(value: float, zeros: str = "") -> str:
+    return f"{value:,.0f}" if 1000 <= abs(value) < 1e9 else f"{value:{zeros}.4g}"

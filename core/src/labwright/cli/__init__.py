@@ -25,6 +25,7 @@ from labwright.plugin.registry import Plugins
 
 EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
 GROUPS = ("Train", "Search and compare", "Look", "Make plugins")  # in this order; those of plugins follow
+WRITTEN = {name: f"train.{name}" for name in ("epochs", "steps", "batch_size", "seed")} | {"lr": "optimizer.lr"}
 OTHERS = "From plugins"  # the heading of verbs that name none
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of a stream that takes no more
 
@@ -56,7 +57,20 @@ class Verbs(TyperGroup):
         context = _context(ctx)
         verb = context.plugins.verb(args[0])
         context.announce(trains=verb.trains)
-        return verb.name, verb_command(verb, context.plugins), args[1:]
+        command = verb_command(verb, context.plugins)
+        if any(one.metavar == "[FIELD=VALUE]..." for one in command.params):
+            _refuse_settings(args[1:], {flag for one in command.params for flag in one.opts})
+        return verb.name, command, args[1:]
+
+
+def _refuse_settings(words: list[str], options: set[str]) -> None:
+    """Raises LabwrightError for a setting that is written as an option."""
+    for word, after in zip(words, [*words[1:], "VALUE"], strict=True):
+        given, _, value = word.partition("=")
+        field = given.removeprefix("--").replace("-", "_")
+        field = field if "." in field else WRITTEN.get(field, "")
+        if given not in options and given.startswith("--") and field:
+            raise LabwrightError(f"no option is called {given}; a setting is written as {field}={value or after}.")
 
 
 def verb_command(verb: Verb, plugins: Plugins) -> Any:
@@ -90,6 +104,7 @@ def _context(ctx: Any) -> Context:
 
 app = typer.Typer(
     cls=Verbs,
+    add_completion=False,  # `labwright completion` knows settings, too
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -117,9 +132,7 @@ def labwright(
             "--plugin", metavar="FILE", is_eager=True, help="Use a Python file as a plugin; may be given repeatedly."
         ),
     ] = None,
-    _locked: Annotated[
-        bool, typer.Option("--locked", help="Refuse plugins that aren't those of labwright.lock.")
-    ] = False,
+    _locked: Annotated[bool, typer.Option("--locked", help="Refuse plugins that labwright.lock doesn't have.")] = False,
     _version: Annotated[bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Show it.")] = False,
 ) -> None:
     """Deep-learning research on PyTorch: plugins, exact runs, kind errors."""

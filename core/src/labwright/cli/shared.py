@@ -83,15 +83,8 @@ Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[FIELD=VALUE]...", help="Settings to change, such as train.epochs=5.")
 ]
 Out = Annotated[Path | None, typer.Option(help="An empty or new folder for a page about it.")]
-OtherData = Annotated[
-    bool, typer.Option("--other-data", help="Go on although the data's samples are not those of the run.")
-]
-
-
-Processes = Annotated[
-    int | None,
-    typer.Option("--processes", min=1, help="Use so many processes of this machine, as torchrun would."),
-]
+OtherData = Annotated[bool, typer.Option("--other-data", help="Go on although the samples are not those of the run.")]
+Processes = Annotated[int | None, typer.Option("--processes", min=1, help="Of this machine, as torchrun starts them.")]
 
 
 @dataclass
@@ -207,9 +200,18 @@ def print_json(value: Any) -> None:
 def print_table(rows: Iterable[Sequence[str]], indent: str = "") -> None:
     """Aligned columns, two spaces apart, the last one running free: `print_table([("fold", "loss"), ("1", "0.25")])`.
 
-    Control characters, as in the names of files, are spelt out.
+    On a terminal that is too narrow, cells go on below themselves. Control characters, as in the names of files, are
+    spelt out.
     """
     rows = [[_safe(cell) for cell in row] for row in rows]
+    if (results := _RESULTS.get() or sys.stdout).isatty():
+        from rich import console, padding, table, text
+
+        grid = table.Table.grid(padding=(0, 2, 0, 0))
+        for row in rows:
+            grid.add_row(*map(text.Text, row))
+        console.Console(file=results).print(padding.Padding(grid, (0, 0, 0, len(indent))))
+        rows = []
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]

@@ -68,9 +68,9 @@ class Outcome:
 class Run(Shown):
     """A run as hook implementations see it.
 
-    `calling` makes the context in which the model is called, without gradients: where each of several processes holds a
-    part of it, all of them call it alike. `defaults` is the recipe with each setting at its component's default, if it
-    has one.
+    `losses` are the mean losses of the steps between the last two evaluations, by the names of the log. `calling` makes
+    the context in which the model is called, without gradients: where each of several processes holds a part of it,
+    all of them call it alike. `defaults` is the recipe with each setting at its component's default, if it has one.
 
     Example: `def labwright_run_started(run): print(run.folder, run.total_steps)`
     """
@@ -90,6 +90,7 @@ class Run(Shown):
     notes: list[str] = field(default_factory=list)
     floors: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     best: float | None = None
+    losses: dict[str, float] = field(default_factory=dict)
     outcome: Outcome | None = None
     calling: Callable[[], AbstractContextManager[None]] = nullcontext
     defaults: Mapping[str, Any] = field(default_factory=dict)

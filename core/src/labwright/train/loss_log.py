@@ -35,6 +35,9 @@ class LossLog:
         self.steps: list[tuple[int, float, Losses]] = []
         self._sent: tuple[Any, ...] | None = None
         self._under_way: list[tuple[int, float, Losses]] = []
+        # of the steps after `_asked`, as far as they have arrived: by phase, the weighted sum of losses and the weight
+        self._sums: dict[str, tuple[float, float]] = {}
+        self._asked = 0
 
     def add(self, step: int, weight: float, losses: Losses) -> None:
         self.steps.append((step, weight, losses))
@@ -47,6 +50,23 @@ class LossLog:
         """The means that are still under way, now: the device is waited for."""
         return self._means(wait=True)
 
+    def recent(self) -> dict[str, float]:
+        """The mean losses by phase of the steps since it was asked last, weighted as the steps were.
+
+        The device is waited for. Raises Diverged.
+        """
+        steps = [one for one in (*self._under_way, *self.steps) if one[0] > self._asked]
+        for row in _over_all(steps):
+            self._sum(*row)
+        means = {phase: total / weight for phase, (total, weight) in self._sums.items() if weight}
+        self._sums, self._asked = {}, steps[-1][0] if steps else self._asked
+        return means
+
+    def _sum(self, step: int, weight: float, losses: Mapping[str, float]) -> None:
+        for phase, loss in losses.items() if step > self._asked else ():
+            total, weights = self._sums.get(phase, (0.0, 0.0))
+            self._sums[phase] = total + weight * loss, weights + weight
+
     def _means(self, *, wait: bool) -> list[MeanLosses]:
         means = [self._arrived()]
         self._send()
@@ -54,11 +74,16 @@ class LossLog:
             means.append(self._arrived())
         return [mean for mean in means if mean]
 
-    def state(self) -> dict[str, list[Any]]:
-        """What was sent and hasn't arrived, and the open window, as numbers for a checkpoint. Raises Diverged."""
-        return {"sent": _over_all(self._under_way), "open": _over_all(self.steps)}
+    def state(self) -> dict[str, Any]:
+        """What was sent and hasn't arrived, the open window and what `recent` has to go by, for a checkpoint.
 
-    def load_state(self, state: Mapping[str, list[Any]]) -> None:
+        Raises Diverged.
+        """
+        sent, opened = _over_all(self._under_way), _over_all(self.steps)
+        return {"sent": sent, "open": opened, "asked": self._asked, "sums": self._sums}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self._asked, self._sums = state.get("asked", 0), state.get("sums", {})  # which older checkpoints don't have
         # in the order they came: what was under way is sent again, then the open stretch goes on
         self.steps = self._tensors(state["sent"])
         self._send()
@@ -100,8 +125,9 @@ class LossLog:
         means = {}
         for phase, seen in by_phase.items():
             losses = ranks.summed(stacked[phase].tolist())  # each process has its share
-            for (at, *_), loss in zip(seen, losses, strict=True):
+            for (at, weight, _), loss in zip(seen, losses, strict=True):
                 _check(at, phase, loss)
+                self._sum(at, weight, {phase: loss})
             total = sum(weight for _, weight, _ in seen)
             means[phase] = sum(weight * loss for (_, weight, _), loss in zip(seen, losses, strict=True)) / total
         return MeanLosses(step, means)

@@ -304,8 +304,7 @@ class Trainer:
         time_before, step_before = self.marked
         self.marked = now, means.step
         alone = len(self.phase_steps) == 1  # then no name is needed to tell phases apart
-        cut = len(self.phase_steps[0].name) + 1 if alone else 0
-        values = {f"loss/{name[cut:]}".rstrip("/"): loss for name, loss in means.losses.items()}
+        values = self._named(means.losses)
         for phase_step in self.phase_steps:
             # the rate of the stretch's last update, which was counted from 0
             lr = phase_step.optimizer.lr_at(means.step - 1, self.intervals.total)
@@ -315,6 +314,10 @@ class Trainer:
         # for listeners alone: the log has seconds, from which it follows
         values["steps_per_second"] = (means.step - step_before) / max(now - time_before, 1e-9)
         self._tell(self.relay.logged, run=self.run, step=means.step, values=values)
+
+    def _named(self, losses: Mapping[str, float]) -> dict[str, float]:
+        cut = len(self.phase_steps[0].name) + 1 if len(self.phase_steps) == 1 else 0
+        return {f"loss/{name[cut:]}".rstrip("/"): loss for name, loss in losses.items()}
 
     def _evaluate(self, split: str, beside: str = "") -> None:
         """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved.
@@ -336,6 +339,7 @@ class Trainer:
         if name == "valid":
             # only `valid` decides which weights are best: a run that looked at `test` would choose by it
             self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
+            run.losses = self._named(self.loss_log.recent())
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step
                 self.save()

@@ -21,6 +21,7 @@ def labwright_components() -> Iterator[lw.Component]:
 @lw.hookimpl
 def labwright_verbs() -> Iterator[lw.Verb]:
     here = "labwright_instruments.verbs"
+    yield lw.Verb("completion", f"{here}.completion:verb", "the script by which bash, zsh or fish complete", "Look")
     yield lw.Verb("runs", "labwright_instruments.runs.verb:verb", "list runs, compare, draw and note them", "Look")
     shapes = "layers, shapes, parameters, FLOPs and memory of a recipe"
     yield lw.Verb("summary", f"{here}.summary:verb", shapes, "Look")

@@ -18,7 +18,8 @@ class Findings(Shown):
     """How many trials ended how, and the best: one alone, or those of the Pareto front, by number.
 
     `notes` say in words what is searched otherwise than the marks and the search table have it. `confirmed` is what
-    fresh seeds say of the best, where they were asked.
+    fresh seeds say of the best, where they were asked. `shown` are the best few, and the trial that is the recipe
+    itself, whose `recipe` is true.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Findings(Shown):
     interrupted: bool = False
     notes: Sequence[str] = ()
     confirmed: Confirmation | None = None
+    shown: Sequence[dict[str, Any]] = ()
 
     def counts(self) -> str:
         """How many ended how: those complete, pruned and failed, and those that diverged if any did."""

@@ -8,8 +8,9 @@ A run's own display is the core's: it moves with every step, and is about one ru
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from types import TracebackType
 from typing import Any
@@ -23,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from labwright_study.description import Description
 from labwright_study.report.rows import number
 from labwright_study.trial import Result
+from labwright_study.trial_store import settings_of
 
 
 class Tally:
@@ -68,11 +70,12 @@ class Tally:
             self._bar.update(self._task, advance=1, description=summary)
 
     def say(self, line: str) -> None:
-        """Show a line that stays."""
+        """Show a line that stays; on a terminal in as many as it needs."""
         if self.quiet:
             return
         if self._bar is not None:
-            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+            console = self._bar.console
+            console.print(in_lines(line, console.width), markup=False, highlight=False, soft_wrap=True)
         else:
             say(line)
 
@@ -82,8 +85,16 @@ def say(line: str) -> None:
     typer.echo(line, err=not Console().is_jupyter)
 
 
+def in_lines(text: str, width: int) -> str:
+    """A text in lines of at most so many columns; one with cells two spaces apart is cut between these."""
+    cells = text.split("  ")
+    pieces = [cell.replace(" ", "\xa0") if len(cell) < width - 4 and len(cells) > 1 else cell for cell in cells]
+    whole = "  ".join(pieces)
+    return textwrap.fill(whole, width, subsequent_indent="    ", break_on_hyphens=False).replace("\xa0", " ")
+
+
 class TrialProgress:
-    """A study's tally, with a line for each trial that ended and the best value so far.
+    """A study's tally, with a line for each trial that ended; of a new best it says what changed from the one before.
 
     `ended` are the trials that are there already.
     """
@@ -93,12 +104,11 @@ class TrialProgress:
         ended = list(ended)
         self.done = len(ended)
         self.best: float | None = None
+        self.settings: dict[str, Any] = {}  # of the best so far
         for trial in ended:
             if trial.state is TrialState.COMPLETE:
-                self._is_best(trial.values[0])
-        paths = {dimension.path for dimension in study.space.dimensions}
-        last = Counter(map(_last, paths))
-        self.names = {path: _last(path) if last[_last(path)] == 1 else path for path in paths}
+                self._is_best(trial.values[0], settings_of(study.space, trial))
+        self.names = short_names(dimension.path for dimension in study.space.dimensions)
         self.tally = Tally("trials", study.trials, self.done, self._summary(), quiet=quiet)
 
     def __enter__(self) -> TrialProgress:
@@ -121,32 +131,46 @@ class TrialProgress:
 
     def ended(self, trial: FrozenTrial, result: Result) -> None:
         """Show a trial that has ended."""
-        is_best = result.state == "complete" and self._is_best(result.values[0])
-        mark = " (best so far)" if is_best and len(self.study.goals) == 1 else ""
+        settings, before = settings_of(self.study.space, trial), self.settings
+        is_best = result.state == "complete" and self._is_best(result.values[0], settings)
         goals = zip(self.study.goals, result.values, strict=False)
         values = "  ".join(f"{goal.metric} {number(value, 5)}" for goal, value in goals) or result.reason
-        shown = self.study.space.shown(trial.params)
-        settings = "  ".join(f"{self.names[path]}={_short(value)}" for path, value in shown.items())
-        line = f"trial {trial.number}  {result.state}  {values}{mark}  {result.seconds:.1f} s  {settings}"
+        told = self._changes(before, settings) if is_best and len(self.study.goals) == 1 else ""
+        width = len(str(self.study.trials - 1))
+        line = f"trial {trial.number:{width}}  {result.state:8}  {values}  {result.seconds:.1f} s  {told}".rstrip()
         self.tally.ended(line, self._summary())
+
+    def _changes(self, before: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+        """How a new best differs from the one before; of the first, what it is."""
+        told = [
+            f"{self.names[path]} {f'{short(before[path])} -> ' if path in before else ''}{short(value)}"
+            for path, value in settings.items()
+            if path not in before or before[path] != value
+        ]
+        return "  ".join(["best so far", *told])
 
     def say(self, line: str) -> None:
         """Show a line that stays."""
         self.tally.say(line)
 
-    def _is_best(self, value: float) -> bool:
+    def _is_best(self, value: float, settings: dict[str, Any]) -> bool:
         """Whether a value is the best so far; it is remembered then."""
         better = self.goal.better(value, self.best)
-        self.best = value if better else self.best
+        if better:
+            self.best, self.settings = value, settings
         return better
 
     def _summary(self) -> str:
         return "" if self.best is None else f"best {self.goal.metric} {self.best:.5g}"
 
 
-def _last(path: str) -> str:
-    return path.rpartition(".")[2]
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """What settings are called in a line: `lr` for `optimizer.lr`, unless two end so."""
+    last = {path: path.rpartition(".")[2] for path in paths}
+    count = Counter(last.values())
+    return {path: name if count[name] == 1 else path for path, name in last.items()}
 
 
-def _short(value: object) -> str:
+def short(value: object) -> str:
+    """A setting's value in a line."""
     return f"{value:.4g}" if isinstance(value, float) else str(value)

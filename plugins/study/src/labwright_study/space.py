@@ -7,7 +7,7 @@ A setting below a component that is itself searched exists only where that compo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
@@ -116,27 +116,27 @@ class Space:
         recipe's own values are searched too, unless `widened` is false. Raises LabwrightError for a path that isn't
         there or a range that isn't valid.
         """
-        where = Where(source=experiment.source) / "search"
+        where, place = Where(source=experiment.source) / "search", _places(experiment, search or {})
         asked = dict(experiment.search) | dict(search or {})
         fixed = list(fixed)
         only = asked.pop("only", None)
         if only is not None and not (isinstance(only, list) and all(isinstance(path, str) for path in only)):
-            raise LabwrightError(f'{where / "only"}: given {only!r}; it is a list of paths, such as ["optimizer.*"].')
+            raise LabwrightError(f"{place('only')}: given {only!r}; it is a list of paths, such as ['optimizer.*'].")
         used: set[str] = set()
         recipe = experiment if widened else None
         dimensions = [
             dimension
-            for dimension in _dimensions(experiment, "", "", None, asked, used, where, recipe)
+            for dimension in _dimensions(experiment, "", "", None, asked, used, place, recipe)
             if (only is None or _matches(dimension, only)) and not _matches(dimension, fixed)
         ]
         for path in asked.keys() - used:
-            raise LabwrightError(_unknown(path, experiment, where / path))
+            raise LabwrightError(_unknown(path, experiment, place(path)))
         for pattern in [*(only or ()), *fixed]:
             if (
                 not any(_matches(dimension, [pattern]) for dimension in dimensions)
                 and _setting(experiment, pattern) is None
             ):
-                every = list(_dimensions(experiment, "", "", None, asked, used, where, recipe))
+                every = list(_dimensions(experiment, "", "", None, asked, used, place, recipe))
                 if not any(_matches(dimension, [pattern]) for dimension in every):
                     known = {dimension.path for dimension in every}
                     raise LabwrightError(
@@ -221,6 +221,12 @@ class Space:
                 yield dimension
 
 
+def _places(experiment: Experiment, by_hand: Mapping[str, Any]) -> Callable[[str], Where]:
+    """Where a path is searched, for messages: in the recipe's file, or by the option."""
+    option, table = Where(("--search",)), Where(source=experiment.source) / "search"
+    return lambda key: (option if key in by_hand else table) / key
+
+
 def _dimensions(
     experiment: Experiment,
     below: str,
@@ -228,7 +234,7 @@ def _dimensions(
     when: tuple[str, Any] | None,
     asked: Mapping[str, Any],
     used: set[str],
-    where: Where,
+    place: Callable[[str], Where],
     recipe: Experiment | None,
 ) -> Iterator[Dimension]:
     """The dimensions below a path, `prefix` in the storage's names: components that are searched, then settings.
@@ -236,25 +242,23 @@ def _dimensions(
     `recipe` is the experiment whose own values these are, None under a choice that isn't the recipe's.
     """
     marks = {path: mark for path, mark in experiment.marks().items() if path.startswith(below)}
-    entries = {}
+    entries, keys = dict[str, Any](), dict[str, str]()
     for key, entry in asked.items():
         path = _bare(key)
         stands = path.startswith(below) and key in (path, prefix + path.removeprefix(below))
         if stands and (_setting(experiment, path) or _component(experiment, path)):
             used.add(key)
-            entries[path] = entry
+            entries[path], keys[path] = entry, key
     searched = [path for path in entries if entries[path] is not False and _component(experiment, path)]
     for path in searched:
         stored = prefix + path.removeprefix(below)
-        yield from _choice_of_components(
-            experiment, path, stored, when, entries[path], asked, used, where / path, recipe
-        )
+        yield from _choice_of_components(experiment, path, stored, when, keys[path], asked, used, place, recipe)
     for path in dict.fromkeys([*marks, *entries]):
         if entries.get(path) is False or any(f"{path}.".startswith(f"{component}.") for component in searched):
             continue
         setting = _setting(experiment, path)
         mark, values = (
-            _mark(entries[path], setting, where / path) if setting and path in entries else (marks[path], None)
+            _mark(entries[path], setting, place(keys[path])) if setting and path in entries else (marks[path], None)
         )
         own = () if recipe is None else _own(recipe, path, mark, values)
         yield Dimension(prefix + path.removeprefix(below), path, mark, values, when, own)
@@ -265,13 +269,14 @@ def _choice_of_components(
     path: str,
     stored: str,
     when: tuple[str, Any] | None,
-    given: Any,
+    key: str,
     asked: Mapping[str, Any],
     used: set[str],
-    where: Where,
+    place: Callable[[str], Where],
     recipe: Experiment | None,
 ) -> Iterator[Dimension]:
     """A component that is searched, and under each of its choices the marks of that component."""
+    given, where = asked[key], place(key)
     options = given.get("choices") if isinstance(given, Mapping) else given
     if not isinstance(options, list) or len(options) < 2:
         raise LabwrightError(f"{where}: given {given!r}; a component is searched by a list of two names or more.")
@@ -294,7 +299,7 @@ def _choice_of_components(
             raise LabwrightError(f"{where}: choice {label!r} doesn't fit: {error}") from error
         known = recipe if label == current.label else None
         dimensions = list(
-            _dimensions(variant, f"{path}.", f"{stored}[{label}].", (stored, label), asked, used, where, known)
+            _dimensions(variant, f"{path}.", f"{stored}[{label}].", (stored, label), asked, used, place, known)
         )
         if known is not None and _alike(variant, known, path, dimensions):
             own = (label,)

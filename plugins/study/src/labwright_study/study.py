@@ -38,8 +38,19 @@ from labwright_study.samplers import Grid, Sampler
 from labwright_study.space import Space
 from labwright_study.storage import LEASE, SECONDS, Lease, alone, is_there, opened, reached, without_password
 from labwright_study.trial import Group, Result, Spec, Trials
-from labwright_study.trial_store import BASELINE, RESULT, TrialStore, quiet_optuna, state_of, unwarned, vain
+from labwright_study.trial_store import (
+    BASELINE,
+    RESULT,
+    TrialStore,
+    quiet_optuna,
+    settings_of,
+    state_of,
+    unwarned,
+    vain,
+)
 from labwright_study.workers import Here, Pool, Workers, order_of
+
+MOST_SHOWN = 5  # trials, when a study has ended
 
 
 class InVain(LabwrightError):
@@ -536,14 +547,14 @@ class Study(Shown):
             [self.summary_of(trial) for trial in store.best()],
             interrupted,
             self.space.notes,
+            [self.summary_of(trial) | {"recipe": bool(trial.user_attrs.get(BASELINE))} for trial in _shown(store)],
         )
 
     def summary_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """A trial ready for JSON: its number, values by goal, and settings by path."""
         values = dict(zip((goal.metric for goal in self.goals), trial.values or (), strict=False))
-        return {"number": trial.number, "state": state_of(trial), "values": values} | {
-            "settings": self.space.shown(trial.params) | (self.space.beside if trial.user_attrs.get(BASELINE) else {})
-        }
+        settings = settings_of(self.space, trial)
+        return {"number": trial.number, "state": state_of(trial), "values": values, "settings": settings}
 
     def recipe_of(self, trial: FrozenTrial) -> dict[str, Any]:
         """A trial's complete recipe, which runs by itself."""
@@ -574,6 +585,13 @@ class Study(Shown):
         """A line for the person, unless the study is quiet."""
         if not self.quiet:
             say(line)
+
+
+def _shown(store: TrialStore) -> list[FrozenTrial]:
+    """The best trials, or those of the front, and the recipe itself."""
+    ranked = store.ranked()
+    first = ranked[:MOST_SHOWN] if store.single else store.best()[:MOST_SHOWN]
+    return [*first, *(trial for trial in ranked if trial.user_attrs.get(BASELINE) and trial not in first)]
 
 
 def _cluster(given: Any, plugins: Plugins) -> ComponentSpec:

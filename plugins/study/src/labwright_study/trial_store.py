@@ -46,6 +46,11 @@ def state_of(trial: FrozenTrial) -> State:
     return "diverged" if trial.user_attrs.get(DIVERGED) else states.get(trial.state, "failed")
 
 
+def settings_of(space: Space, trial: FrozenTrial) -> dict[str, Any]:
+    """A trial's settings by path; of the recipe itself those too that no mark can hold."""
+    return space.shown(trial.params) | (space.beside if trial.user_attrs.get(BASELINE) else {})
+
+
 @contextmanager
 def unwarned() -> Iterator[None]:
     """Within it Optuna doesn't say which of its parts may still change: its version is bounded."""
@@ -111,16 +116,23 @@ class TrialStore:
 
     def best(self) -> list[FrozenTrial]:
         """The best of those that have ended, the first of equals; with several goals those that no other dominates."""
-        complete = [trial for trial in self.ended() if trial.state is TrialState.COMPLETE]
-        signs = [1.0 if goal.direction == "minimize" else -1.0 for goal in self.goals]
-        costs = [tuple(sign * value for sign, value in zip(signs, trial.values, strict=True)) for trial in complete]
         if self.single:
-            return [min(zip(costs, complete, strict=True), key=lambda pair: pair[0])[1]] if complete else []
+            return self.ranked()[:1]
+        complete = [trial for trial in self.ended() if trial.state is TrialState.COMPLETE]
+        costs = list(map(self._costs, complete))
 
         def dominated(cost: tuple[float, ...]) -> bool:
             return any(other != cost and all(map(le, other, cost)) for other in costs)
 
         return [trial for trial, cost in zip(complete, costs, strict=True) if not dominated(cost)]
+
+    def ranked(self) -> list[FrozenTrial]:
+        """Those that are complete, the best by the first goal before the others."""
+        return sorted((one for one in self.ended() if one.state is TrialState.COMPLETE), key=self._costs)
+
+    def _costs(self, trial: FrozenTrial) -> tuple[float, ...]:
+        signs = (1.0 if goal.direction == "minimize" else -1.0 for goal in self.goals)
+        return tuple(sign * value for sign, value in zip(signs, trial.values, strict=True))
 
     def running(self) -> list[FrozenTrial]:
         return self.trials(TrialState.RUNNING)

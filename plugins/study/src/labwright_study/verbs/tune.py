@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import shlex
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -163,11 +164,39 @@ def _print(findings: Findings, again: Confirmation | None) -> None:
     for trial in findings.best:
         values = "  ".join(f"{metric} {number(value, 5)}" for metric, value in trial["values"].items())
         echo(f"best: trial {trial['number']}  {values}")
-        if len(findings.best) == 1:
-            print_table([(path, str(value)) for path, value in trial["settings"].items()], indent="  ")
+    if findings.shown:
+        print_table(_differing(findings.shown), indent="  ")
     if len(findings.best) > 1:
         echo(f"their recipes: {findings.folder}/front")
     if again is not None:
         echo("\n".join(again.lines()))
     if (findings.folder / "report.html").is_file():
         echo(f"report: {findings.folder / 'report.html'}")
+    front = [findings.folder / f"front/{trial['number']:04d}.toml" for trial in findings.best[:1]]
+    confirmed = [findings.folder / "confirmed.toml"] if again is not None else []
+    for file in [file for file in (*confirmed, findings.folder / "best.toml", *front) if file.is_file()][:1]:
+        say(f"Next: labwright run {shlex.quote(str(file))}")
+
+
+def _differing(trials: Sequence[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """A table of trials: the values of their goals, and the settings in which they differ from the recipe.
+
+    Where the recipe itself is no trial, those that aren't the same in all of them.
+    """
+    from labwright_study.progress import short, short_names
+    from labwright_study.report.rows import number
+
+    names = short_names(dict.fromkeys(path for trial in trials for path in trial["settings"]))
+    recipe = [trial["settings"] for trial in trials if trial["recipe"]]
+    against = recipe or [trial["settings"] for trial in trials]
+    rows: list[tuple[str, ...]] = [("trial", *trials[0]["values"], f"differs {'from the recipe ' * bool(recipe)}in")]
+    for trial in trials:
+        told = [
+            f"{names[path]} {short(value)}"
+            for path, value in trial["settings"].items()
+            if any(path not in other or other[path] != value for other in against)
+        ]
+        values = (number(value, 5) for value in trial["values"].values())
+        text = "it is the recipe" if trial["recipe"] else ", ".join(told) or "nothing"
+        rows.append((str(trial["number"]), *values, text))
+    return rows

@@ -1,0 +1,31 @@
+"""What shells call: `python -P -m labwright_instruments.completion bash LINE`, or zsh or fish and the words so far."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+
+
+def main(shell: str, *given: str) -> None:
+    """Print a line for each candidate: what the word may become, a tab, and what that is."""
+    from labwright_instruments.completion.candidates import candidates
+    from labwright_instruments.completion.menu import Menu
+
+    words = split(given[0]) if shell == "bash" else list(given)
+    for candidate, about in candidates(Menu.kept(), words[1:-1], words[-1]):
+        sys.stdout.write(f"{candidate}\t{' '.join(about.split())}\n")
+
+
+def split(line: str) -> list[str]:
+    """The words of a line as a shell sees them; the last, which is completed, may be "" or lack its closing quote."""
+    for quote in ("", "'", '"', "\\"):
+        try:
+            words = shlex.split(line + quote)
+        except ValueError:
+            continue
+        return words if words and (quote or not line[-1:].isspace()) else [*words, ""]
+    return [line, ""]
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

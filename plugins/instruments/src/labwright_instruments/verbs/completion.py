@@ -1,0 +1,26 @@
+"""`labwright completion`: what a shell has to know to complete verbs, names, settings and values."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import Annotated
+
+import typer
+from labwright import LabwrightError, nearest
+from labwright.cli.shared import echo
+
+from labwright_instruments.completion.scripts import SCRIPTS
+
+
+def verb(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -> None:
+    """Print the script with which a shell completes what follows `labwright`; put the line into its start-up file.
+
+    In ~/.bashrc or ~/.zshrc it is `eval "$(labwright completion bash)"`, or zsh; in ~/.config/fish/config.fish
+    `labwright completion fish | source`.
+
+    Example: labwright completion bash
+    """
+    if shell not in SCRIPTS:
+        raise LabwrightError(f"no script for {shell!r}{nearest(shell, SCRIPTS)} There are {', '.join(SCRIPTS)}.")
+    echo(SCRIPTS[shell].strip().replace("@PYTHON@", shlex.quote(sys.executable)))
