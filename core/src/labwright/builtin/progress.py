@@ -5,24 +5,16 @@ In a notebook that would be red, as if something had failed: there lines are on 
 
 from __future__ import annotations
 
-import atexit
 import io
-import os
 import shlex
 import sys
-import textwrap
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import IO, Annotated, Any, cast
 
 from pydantic import Field
-from rich.console import Console, Group
-from rich.file_proxy import FileProxy
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
-from rich.text import Text
+from rich.console import Console
 
 from labwright.base.durations import duration
 from labwright.base.elsewhere import Absent, brought
@@ -32,12 +24,11 @@ from labwright.interfaces.run import Outcome, Run
 from labwright.interfaces.task import Task, headlines
 from labwright.plugin.hookspecs import hookimpl
 
-REFRESHES_PER_SECOND = 4
-BAR_WIDTH = 40
-
 
 class Progress:
     """A line that stays for each evaluation; on a terminal a bar below, elsewhere some lines between them.
+
+    The bar comes with labwright-instruments; without it a terminal has the lines.
 
     Args:
         every: the fewest seconds between two lines that aren't of evaluations, where there is no terminal.
@@ -46,9 +37,9 @@ class Progress:
     def __init__(self, *, every: Annotated[float, Field(gt=0)] = 30.0) -> None:
         self.every = every
         self._run: Run | None = None
-        self._bar: _Bar | None = None
-        self._notes_said = 0
+        self._bar: Any = None
         self._in_cell: Any = None
+        self._notes_said = 0
 
     @hookimpl
     def labwright_run_started(self, run: Run) -> None:
@@ -59,9 +50,9 @@ class Progress:
         self._widths: dict[str, int] = {}
         self._notes_said = 0
         console = Console(file=_patient())
-        if console.file.isatty() and not console.is_dumb_terminal:
-            self._bar = _Bar(self._far, self._numbers, run, console)
-        with suppress(Absent):
+        with suppress(Absent):  # without it there are lines
+            if console.file.isatty() and not console.is_dumb_terminal:
+                self._bar = brought("instruments", "TerminalBar")(self._far, self._numbers, run, console)
             self._in_cell = brought("instruments", "RunBar")(run) if console.is_jupyter else None
         begun = f"from step {run.step:,} of {run.total_steps:,}" if run.step else f"{run.total_steps:,} steps"
         self._say(f"{run.folder}: {begun} on {run.device}")
@@ -89,7 +80,7 @@ class Progress:
             mark = " best" * (best and name == goal)
             parts.append(self._cell(name if number else f"{split} {name}", metrics[name], mark))
         if self._bar is not None:
-            self._bar.say(_lines(parts, self._bar.console.width), "bold" if best else "")
+            self._bar.say_cells(list(map(printable, parts)), best)
         else:
             self._say("  ".join(parts + self._far().split("  ")[1:] * valid).rstrip())
         self._values = {}  # what they say is older now
@@ -129,47 +120,13 @@ class Progress:
 
     def _numbers(self) -> list[str]:
         """What was logged since the last evaluation."""
-        return [f"{name} {_number(value)}" for name, value in self._values.items()]
+        return [printable(f"{name} {_number(value)}") for name, value in self._values.items()]
 
     def _cell(self, name: str, value: float, mark: str = "") -> str:
         """A number with its name, as wide as the widest of that name so far."""
         text = f"{name} {_number(value, '#')}{mark}"
         self._widths[name] = max(self._widths.get(name, 0), len(text))
         return text.ljust(self._widths[name])
-
-
-class _Bar:
-    """Two lines that a thread of rich's redraws in place, a few times a second: the loop itself draws nothing."""
-
-    def __init__(self, far: Callable[[], str], numbers: Callable[[], list[str]], run: Run, console: Console) -> None:
-        self.far, self.numbers, self.run, self.console = far, numbers, run, console
-        shown: dict[str, Any] = {"get_renderable": self._picture, "refresh_per_second": REFRESHES_PER_SECOND}
-        self.live = Live(console=console, redirect_stdout=False, redirect_stderr=False, transient=True, **shown)
-        self.streams = (sys.stdout, sys.stderr)
-        self.live.start()
-        if sys.stdout.isatty():  # results in a pipe stay where they are
-            sys.stdout = _Above(console, sys.stdout)
-        sys.stderr = _Above(console, sys.stderr)
-        atexit.register(self.close)  # the cursor comes back even if nobody says that the run has ended
-
-    def say(self, text: str, style: str = "") -> None:
-        whole = text.startswith(("Next: ", "      "))  # a command, to be copied
-        self.console.print(text, style=style, markup=False, highlight=False, soft_wrap=whole)
-
-    def close(self) -> None:
-        self.live.stop()
-        sys.stdout, sys.stderr = self.streams
-        atexit.unregister(self.close)
-
-    def _picture(self) -> Group:
-        far = Text(self.far())
-        room = min(BAR_WIDTH, self.console.width - far.cell_len - 2)
-        line = Table.grid(padding=(0, 2, 0, 0))
-        steps, total = self.run.step, self.run.total_steps
-        bar = ProgressBar(total, steps, width=max(room, 1), complete_style="cyan", finished_style="green")
-        line.add_row(*([bar, far] if room >= 5 else [far]))
-        numbers = self.numbers() if steps < total else ["evaluating and reporting"]
-        return Group(line, Text(_lines(numbers, self.console.width), style="dim"))
 
 
 class _Nowhere(io.TextIOBase):
@@ -210,30 +167,10 @@ def _patient() -> IO[str]:
     return cast("IO[str]", _Patient(stream if there else cast("IO[str]", _Nowhere())))
 
 
-class _Above(FileProxy):
-    """A stream whose lines appear above the bar. In a forked process, which has no bar, it is the stream itself."""
-
-    def __init__(self, console: Console, stream: IO[str]) -> None:
-        super().__init__(console, stream)
-        self.owner = os.getpid()
-
-    def write(self, text: str) -> int:
-        return super().write(text) if os.getpid() == self.owner else self.rich_proxied_file.write(text)
-
-    def flush(self) -> None:
-        super().flush() if os.getpid() == self.owner else self.rich_proxied_file.flush()
-
-
 def _place(run: Run) -> str:
     """Where a run is, in epochs."""
     epochs = f"{round(run.total_steps / run.steps_per_epoch, 2):g}"
     return f"epoch {f'{round(run.epoch, 2):g}':>{len(epochs)}}/{epochs}"
-
-
-def _lines(parts: Sequence[str], width: int) -> str:
-    """Parts beside each other, each in one piece, in as many lines as they need; those after the first are indented."""
-    whole = "  ".join(printable(part).replace(" ", "\xa0") for part in parts)
-    return textwrap.fill(whole, width, subsequent_indent="    ", break_on_hyphens=False).replace("\xa0", " ")
 
 
 def _closing(run: Run, outcome: Outcome) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Annotated
 
 import typer
@@ -46,13 +45,10 @@ def verb(
         for kind in dict.fromkeys(row["kind"] for row in rows):
             typer.echo(typer.style(plugins.heading(kind), bold=True))
             mine = [row for row in rows if row["kind"] == kind]
-            print_table([(row["name"], row["summary"], _from(row)) for row in mine], indent="  ")
+            # the plugin, unless the name says it
+            tags = [f"[{row['plugin']}]" * (row["name"].partition("/")[0] != row["plugin"]) for row in mine]
+            print_table([(row["name"], row["summary"], tag) for row, tag in zip(mine, tags, strict=True)], indent="  ")
     say(*(did_not_load(one) for one in plugins.plugins if one.state == "quarantined"))
-
-
-def _from(row: Mapping[str, str]) -> str:
-    """The plugin that brings it, unless its name says so."""
-    return "" if row["name"].partition("/")[0] == row["plugin"] else f"[{row['plugin']}]"
 
 
 def _row(plugins: Plugins, kind: str, name: str) -> dict[str, str]:

@@ -124,9 +124,8 @@ def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
             echo(f"  {says} {found['ports'][key]}")
     if found["documentation"]:
         echo("\n" + textwrap.indent(found["documentation"], "  "))
-    if found["settings"]:
-        echo()
-        _settings(found["settings"])
+    echo("")
+    _settings(found["settings"])
 
 
 def _settings(settings: Sequence[Mapping[str, Any]]) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import builtins
-import collections.abc
 import inspect
 import json
 import re
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -179,23 +177,21 @@ def _words(hint: Any) -> str:
     bare, extras, _ = unwrapped(hint)
     if part := next((extra for extra in extras if isinstance(extra, Part)), None):
         return f"a {part.kind}"
-    limits = [f"{limit}".partition("(")[2].rstrip(")") for extra in extras for limit in getattr(extra, "metadata", ())]
-    parts = [limit.partition("=") for limit in limits]
-    limits = [_LIMITS[name] + value for name, _, value in parts if name in _LIMITS]
+    marks = [mark for extra in extras for mark in getattr(extra, "metadata", ())]
+    limits = [f"{sign}{getattr(mark, name)}" for mark in marks for name, sign in _LIMITS.items() if hasattr(mark, name)]
     return " ".join([_type(bare), ", ".join(limits)]).rstrip()
 
 
 def _type(bare: Any) -> str:
-    within = typing.get_args(bare)
-    match typing.get_origin(bare):
-        case typing.Literal:
-            return " | ".join(map(str, within))
-        case typing.Union | types.UnionType:
-            return " | ".join(map(_words, within))
-        case builtins.list | collections.abc.Sequence:
-            return f"list of {_words(within[0])}"
-        case builtins.tuple:
-            return f"list of {_words(within[0])}" if ... in within else f"[{', '.join(map(_words, within))}]"
-        case builtins.dict | collections.abc.Mapping:
-            return f"table of {_words(within[-1])}"
+    origin, within = typing.get_origin(bare), typing.get_args(bare)
+    if origin is typing.Literal:
+        return " | ".join(map(str, within))
+    if origin in (typing.Union, types.UnionType):
+        return " | ".join(map(_words, within))
+    if origin in (dict, Mapping):
+        return f"table of {_words(within[-1])}"
+    if origin is tuple and ... not in within:
+        return f"[{', '.join(map(_words, within))}]"
+    if origin in (list, tuple, Sequence):
+        return f"list of {_words(within[0])}"
     return bare.__name__ if inspect.isclass(bare) and not within else re.sub(r"\w+\.", "", str(bare))

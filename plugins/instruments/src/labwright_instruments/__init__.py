@@ -14,16 +14,18 @@ if TYPE_CHECKING:
     from labwright_instruments.notebooks.bars import RunBar as RunBar
     from labwright_instruments.notebooks.plots import plot as plot
     from labwright_instruments.notebooks.tables import html as html
+    from labwright_instruments.terminal import TerminalBar as TerminalBar
 
 _MODULE_OF = {
     "Bar": "notebooks.bars",
     "RunBar": "notebooks.bars",
+    "TerminalBar": "terminal",
     "html": "notebooks.tables",
     "plot": "notebooks.plots",
     "tell_dry_run": "dry_run",
 }
 
-__all__ = ["Bar", "RunBar", "html", "plot", "tell_dry_run"]
+__all__ = ["Bar", "RunBar", "TerminalBar", "html", "plot", "tell_dry_run"]
 
 
 def __getattr__(name: str) -> Any:
