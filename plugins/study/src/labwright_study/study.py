@@ -547,7 +547,7 @@ class Study(Shown):
             [self.summary_of(trial) for trial in store.best()],
             interrupted,
             self.space.notes,
-            [self.summary_of(trial) | {"recipe": bool(trial.user_attrs.get(BASELINE))} for trial in _shown(store)],
+            shown=[self.summary_of(one) | {"recipe": bool(one.user_attrs.get(BASELINE))} for one in _shown(store)],
         )
 
     def summary_of(self, trial: FrozenTrial) -> dict[str, Any]:
