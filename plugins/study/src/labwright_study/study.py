@@ -50,7 +50,6 @@ from labwright_study.trial_store import (
 )
 from labwright_study.workers import Here, Pool, Workers, order_of
 
-MOST_SHOWN = 5  # trials, when a study has ended
 
 
 class InVain(LabwrightError):
@@ -547,7 +546,7 @@ class Study(Shown):
             [self.summary_of(trial) for trial in store.best()],
             interrupted,
             self.space.notes,
-            shown=[self.summary_of(one) | {"recipe": bool(one.user_attrs.get(BASELINE))} for one in _shown(store)],
+            shown=[self.summary_of(one) | {"recipe": bool(one.user_attrs.get(BASELINE))} for one in store.shown()],
         )
 
     def summary_of(self, trial: FrozenTrial) -> dict[str, Any]:
@@ -585,13 +584,6 @@ class Study(Shown):
         """A line for the person, unless the study is quiet."""
         if not self.quiet:
             say(line)
-
-
-def _shown(store: TrialStore) -> list[FrozenTrial]:
-    """The best trials, or those of the front, and the recipe itself."""
-    ranked = store.ranked()
-    first = ranked[:MOST_SHOWN] if store.single else store.best()[:MOST_SHOWN]
-    return [*first, *(trial for trial in ranked if trial.user_attrs.get(BASELINE) and trial not in first)]
 
 
 def _cluster(given: Any, plugins: Plugins) -> ComponentSpec:

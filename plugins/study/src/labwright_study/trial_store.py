@@ -36,6 +36,7 @@ TOLD: dict[State, TrialState] = {
     "failed": TrialState.FAIL,
 }
 DIVERGED = "diverged"  # user attribute of such a trial
+MOST_SHOWN = 5  # trials, when a study has ended
 BASELINE = "baseline"  # user attribute of the trial that is the recipe itself
 RETRY = "retry_of"  # user attribute: the number of the lost trial whose point this is
 
@@ -129,6 +130,12 @@ class TrialStore:
     def ranked(self) -> list[FrozenTrial]:
         """Those that are complete, the best by the first goal before the others."""
         return sorted((one for one in self.ended() if one.state is TrialState.COMPLETE), key=self._costs)
+
+    def shown(self) -> list[FrozenTrial]:
+        """The best few, or those of the front, and the recipe itself."""
+        ranked = self.ranked()
+        first = ranked[:MOST_SHOWN] if self.single else self.best()[:MOST_SHOWN]
+        return [*first, *(one for one in ranked if one.user_attrs.get(BASELINE) and one not in first)]
 
     def _costs(self, trial: FrozenTrial) -> tuple[float, ...]:
         signs = (1.0 if goal.direction == "minimize" else -1.0 for goal in self.goals)
