@@ -51,7 +51,6 @@ from labwright_study.trial_store import (
 from labwright_study.workers import Here, Pool, Workers, order_of
 
 
-
 class InVain(LabwrightError):
     """A study of which nothing can come."""
 
