@@ -278,7 +278,7 @@ def test_words_in_lines_with_parts_of_speech(lab: Lab) -> None:
     Path("trees", "README.txt").write_text("Where the trees are from.")
     told = suggested(lab, "trees")
     assert told["what"] == "40 sentences whose words have one of 3 tags each"
-    assert "metrics" not in told["recipe"]["task"] and told["recipe"]["task"]["data"]["words"] == 2
+    assert "metrics" not in told["recipe"]["task"] and "words" not in told["recipe"]["task"]["data"]  # as they lie
     assert trained(lab, "train.epochs=1")["status"] == "finished"
 
 

@@ -245,10 +245,10 @@ def test_what_a_module_prints_while_it_is_imported_is_kept_off_stdout(site: Site
 def test_copies_of_plugins_and_what_is_pickled_bring_the_same(site: Site, tmp_path: Path):
     site.install("stars", OK, models="class Ok: pass")
     site.install("wrong", "import no_such_module")
-    (tmp_path / "mine_local.py").write_text(OK.replace("stars/ok", "mine/ok"))
-    plugins = Plugins.discover(local=[Path("mine_local.py")]).extended([Brings()])
+    (tmp_path / "copied_local.py").write_text(OK.replace("stars/ok", "mine/ok"))
+    plugins = Plugins.discover(local=[Path("copied_local.py")]).extended([Brings()])
     again = pickle.loads(pickle.dumps(plugins))
-    sys.modules.pop("mine_local")
+    sys.modules.pop("copied_local")
     assert copy.deepcopy(plugins) is plugins
     assert again.plugins == plugins.plugins
     assert [one.hooks.keys() for one in again.plugins] == [one.hooks.keys() for one in plugins.plugins]

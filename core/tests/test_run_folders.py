@@ -130,9 +130,11 @@ import resource, sys
 from pathlib import Path
 import labwright as lw
 from parts import Net, sorting
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
+experiment = sorting(model={"name": Net, "width": 64}, train={"steps": 9, "log_every": 1})
+built = experiment.preflight()
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))  # when it was there a moment ago
 try:
-    sorting(model={"name": Net, "width": 64}, train={"steps": 9, "log_every": 1}).run(Path(sys.argv[1]))
+    experiment.trainer(Path(sys.argv[1]), built=built).fit()
 except lw.LabwrightError as error:
     print("told:", error)
 """

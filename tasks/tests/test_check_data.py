@@ -277,7 +277,7 @@ def test_a_recipe_is_looked_at_and_wrong_data_has_its_exit_code(command, tmp_pat
     code, out, err = command("check-data", "vision/digits", "--json")
     told = json.loads(out)
     assert code == 0, err
-    assert told["samples"] == {"train": 1437, "test": 360}
+    assert told["samples"] == {"train": 1293, "valid": 144, "test": 360}
     assert not any(finding["wrong"] for finding in told["findings"])
 
 

@@ -189,7 +189,7 @@ def test_defaults_limits_and_marks_are_in_the_schema_for_editors_to_show(plugins
         "type": "number",
         "exclusiveMinimum": 0,
         "default": 0.001,
-        "description": "searched: 1e-05 to 0.1, log",
+        "description": "learning rate, the highest of the run. searched: 1e-05 to 0.1, log",
     }
     assert adamw["description"] == plugins.find("optimizer", "adamw").summary
 

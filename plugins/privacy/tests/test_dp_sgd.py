@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -385,7 +386,7 @@ def test_epsilon_stands_in_log_progress_outcome_and_report(tmp_path: Path, capsy
     points(log=["progress", "report"]).run(tmp_path / "run")
     told = capsys.readouterr().err
     epsilon = f"{epsilon_of(tmp_path / 'run'):.4g}"
-    assert f"epsilon {epsilon}  delta 0.001" in told
+    assert re.search(rf"epsilon {epsilon}0* +delta 0\.001", told)
     assert "note: differential privacy of each row, one of 60: epsilon" in told
     assert "metrics.jsonl, report.html, outcome.json and state.json aren't" in told
     assert f"<span>epsilon <b>{epsilon}</b></span>" in (tmp_path / "run" / "report.html").read_text()

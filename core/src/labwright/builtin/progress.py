@@ -79,6 +79,8 @@ class Progress:
         for number, name in enumerate(headlines(metrics, goal)):
             mark = " best" * (best and name == goal)
             parts.append(self._cell(name if number else f"{split} {name}", metrics[name], mark))
+        # such as what is spent of a privacy budget
+        parts += [self._cell(*one) for one in self._values.items() if not one[0].startswith(("loss", "lr"))]
         if self._bar is not None:
             self._bar.say_cells(list(map(printable, parts)), best)
         else:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import inspect
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,7 +66,7 @@ class Verbs(TyperGroup):
 
 def _refuse_settings(words: list[str], options: set[str]) -> None:
     """Raises LabwrightError for a setting that is written as an option."""
-    for word, after in zip(words, [*words[1:], "VALUE"], strict=True):
+    for word, after in pairwise([*words, "VALUE"]):
         given, _, value = word.partition("=")
         field = given.removeprefix("--").replace("-", "_")
         field = field if "." in field else WRITTEN.get(field, "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 import textwrap
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -122,9 +123,7 @@ def _component(plugins: Plugins, kind: str, name: str, as_json: bool) -> None:
     for key, says in (("inputs", "takes"), ("outputs", "returns")):
         if key in found["ports"]:
             echo(f"  {says} {found['ports'][key]}")
-    if found["documentation"]:
-        echo("\n" + textwrap.indent(found["documentation"], "  "))
-    echo("")
+    echo("\n" + textwrap.indent(f"{found['documentation']}\n", "  "))
     _settings(found["settings"])
 
 
@@ -132,7 +131,7 @@ def _settings(settings: Sequence[Mapping[str, Any]]) -> None:
     """A line for each as a recipe has it, with its type and where a study searches; below it what it is."""
     leads = [f"  {one['name']} = {one['default']}" if one["default"] else f"  {one['name']}" for one in settings]
     width = 2 + max((len(lead) for lead in leads if len(lead) < LEAD), default=0)
-    whole = min(WIDTH, shutil.get_terminal_size((WIDTH, 0)).columns)
+    whole = min(WIDTH, shutil.get_terminal_size().columns) if sys.stdout.isatty() else WIDTH
     for lead, one in zip(leads, settings, strict=True):
         facts = one["type"] + ", needed" * one["needed"] + (f"; searched {one['search']}" if one["search"] else "")
         echo(textwrap.fill(facts, whole, initial_indent=lead.ljust(width - 2) + "  ", subsequent_indent=" " * width))

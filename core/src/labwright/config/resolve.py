@@ -370,8 +370,9 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     # pydantic reports each member of a union; those at the same depth are alternatives
     alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
-    is_ = f" {setting.name}: {sentence(setting.description)}" if setting.description else ""
-    return sentence(f"{where}: given {shown(value)}; it should {should}{_advice(setting, first, value)}{of}") + is_
+    advice = _advice(setting, first, value)
+    is_ = f" {setting.name}: {sentence(setting.description)}" if setting.description and "mean" not in advice else ""
+    return sentence(f"{where}: given {shown(value)}; it should {should}{advice}{of}") + is_
 
 
 def _should(message: str) -> str:

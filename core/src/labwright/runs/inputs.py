@@ -74,8 +74,7 @@ def of_tensors(task: Task, given: Any) -> list[tuple[str, Reader]]:
             f"given {' and '.join(came)}; this run's model takes {' and '.join(takes)}, with a row for each input, and "
             f"numbers as the run's data has them: {port}. A file is read as that data is: give its path."
         )
-    rows_of = zip(*(torch.split(x, 1) for x in tensors), strict=True)
-    return [(str(number), partial(tuple, row)) for number, row in enumerate(rows_of)]
+    return [(str(n), partial(tuple, row)) for n, row in enumerate(zip(*(x[:, None] for x in tensors), strict=True))]
 
 
 def _refuse(why: str) -> tuple[Tensor, ...]:

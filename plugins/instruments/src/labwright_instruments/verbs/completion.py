@@ -8,12 +8,12 @@ from typing import Annotated
 
 import typer
 from labwright import LabwrightError, nearest
-from labwright.cli.shared import echo
+from labwright.cli.shared import Json, echo, print_json
 
 from labwright_instruments.completion.scripts import SCRIPTS
 
 
-def verb(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -> None:
+def verb(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")], as_json: Json = False) -> None:
     """Print the script with which a shell completes what follows `labwright`; put the line into its start-up file.
 
     In ~/.bashrc or ~/.zshrc it is `eval "$(labwright completion bash)"`, or zsh; in ~/.config/fish/config.fish
@@ -23,4 +23,8 @@ def verb(shell: Annotated[str, typer.Argument(metavar="bash|zsh|fish")]) -> None
     """
     if shell not in SCRIPTS:
         raise LabwrightError(f"no script for {shell!r}{nearest(shell, SCRIPTS)} There are {', '.join(SCRIPTS)}.")
-    echo(SCRIPTS[shell].strip().replace("@PYTHON@", shlex.quote(sys.executable)))
+    script = SCRIPTS[shell].strip().replace("@PYTHON@", shlex.quote(sys.executable))
+    if as_json:
+        print_json({"shell": shell, "script": script})
+    else:
+        echo(script)
