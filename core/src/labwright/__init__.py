@@ -18,12 +18,7 @@ _IMPORTS = re.finditer(
     r"^from (labwright[.\w]+) import (?:\(([^)]+)\)|(.+))", Path(__file__).with_suffix(".pyi").read_text("utf-8"), re.M
 )
 _MODULE_OF = {name: line[1] for line in _IMPORTS for name in re.findall(r"as (\w+)", line[2] or line[3])}
-_OF_STUDIES = (
-    "Comparison",
-    "Study",
-    "compare",
-    "tune",
-)  # of the plugin that is called study, found through its entry point
+_OF_STUDIES = ("Comparison", "Study", "compare", "tune")  # found through the entry point that is called study
 
 __all__ = [*_MODULE_OF, *_OF_STUDIES]
 

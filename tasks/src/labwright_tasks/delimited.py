@@ -27,7 +27,17 @@ Columns = Annotated[
 ]
 Quote = Annotated[
     Literal["double", "single", "none"],
-    Field(description="quotes that a cell may stand in; left out, as the first rows have them."),
+    Field(
+        description="what a cell may stand in to hold any sign and line ends; left out, it is seen from the first "
+        "rows: between tabs mostly none, else double."
+    ),
+]
+Encoding = Annotated[
+    str,
+    Field(
+        description="of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed "
+        "where that is plain, and told."
+    ),
 ]
 
 _QUOTES: Mapping[str, str] = {"double": '"', "single": "'", "none": ""}
@@ -48,7 +58,7 @@ class Written:
     delimiter: Delimiter | None = None
     columns: Columns = ()
     quote: Quote | None = None
-    encoding: str | None = None
+    encoding: Encoding | None = None
 
 
 @dataclass(frozen=True)

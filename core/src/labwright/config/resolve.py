@@ -371,7 +371,7 @@ def _complaint(setting: Setting, error: ValidationError, value: Any, where: Wher
     alike = [fault for fault in faults if len(fault["loc"]) == len(path)]  # one for each type of a union
     should = " or ".join(dict.fromkeys(_SHOULD.get(fault["type"]) or _should(fault["msg"]) for fault in alike))
     advice = _advice(setting, first, value)
-    is_ = f" {setting.name}: {sentence(setting.description)}" if setting.description and "mean" not in advice else ""
+    is_ = f" {setting.name}: {sentence(setting.description)}" if setting.description and "did you" not in advice else ""
     return sentence(f"{where}: given {shown(value)}; it should {should}{advice}{of}") + is_
 
 

@@ -155,7 +155,7 @@ def _partner(name: str, tried: _Tried | None) -> Diagnosis:
         return Diagnosis(name, False, f"{version} is made for torch{pin}; torch is {torch}", advice)
     if tried.fault:
         return Diagnosis(name, False, f"{version} doesn't import beside torch {torch}: {tried.fault}", advice)
-    return Diagnosis(name, True, f"{version} imports beside torch {torch}")
+    return Diagnosis(name, True, f"{version} loads beside torch {torch}")
 
 
 def _tensorboard() -> Diagnosis:

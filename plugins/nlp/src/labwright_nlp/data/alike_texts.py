@@ -14,7 +14,7 @@ import torch
 from labwright import Finding, LabwrightError, LeftOut, Port
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
-from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.other_data import Facts, drift
 from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.tables import Table, joined, read_table
@@ -44,10 +44,6 @@ class AlikeTexts(LabelledTexts):
             or archive with a table for each part.
         text: the column of one side of the pairs, by which some are held out.
         other: the column of the other side.
-        quote: what a cell may stand in to hold any sign and line ends; left out, it is seen from the first rows:
-            between tabs mostly none, else double.
-        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
-            that is plain, and told.
         parts: which rows are which part, where `path` is one table: files `valid` and `test`, or a `column` that names
             the part, or one whose cells are listed in the files `train`, `valid` and `test`.
     """
@@ -65,7 +61,7 @@ class AlikeTexts(LabelledTexts):
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,

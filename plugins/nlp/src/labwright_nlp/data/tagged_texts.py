@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from labwright import LEFT_OUT, Batch, Data, Finding, Input, LabwrightError, LeftOut, Port, Tokens, listed, nearest
 from labwright_tasks import other_data
-from labwright_tasks.delimited import Written
+from labwright_tasks.delimited import Encoding, Written
 from labwright_tasks.dense_labels import PositionClasses, SpelledWords, Words
 from labwright_tasks.entities import OUTSIDE, entities, tag_entities
 from labwright_tasks.other_data import Facts, drift
@@ -377,8 +377,6 @@ class TaggedTexts(TaggedWords):
         tags: the column of tags: its name in a table; where each line has a word its number, 1 the first and -1 the
             last, and for any name the last, in .conllu the fourth (UPOS).
         names: of tags that are numbers in the file, those of 0, 1 and so on; left out, tags are called as they are.
-        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
-            that is plain, and told.
         parts: which sentences are which part: files `valid` and `test`, or, in a table, a `column` that names the part,
             or one whose cells are listed in the files `train`, `valid` and `test`.
         valid, test: share of the training sentences that is held out as this part, if it has no file; 0: there is no
@@ -395,7 +393,7 @@ class TaggedTexts(TaggedWords):
         words: str | int = "tokens",
         tags: str | int = "tags",
         names: list[str] | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from labwright import Classes, Heads, LabwrightError, LeftOut, Values
 from labwright_tasks.answers import NONE, several
 from labwright_tasks.cells import Cells
-from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.sample_columns import Group, Time, Weight
 from labwright_tasks.tables import Table, read_table
@@ -49,10 +49,6 @@ class TextFiles(Texts):
         separator: what stands between the labels of a cell that isn't a list; for `targets` several alone.
         unlabelled: what becomes of rows without any label: left out, kept among those to learn from for tasks that take
             some, such as `multi`, or taken to have none of the labels (negative, for `targets` several alone).
-        quote: what a cell may stand in to hold any sign and line ends; left out, it is seen from the first rows:
-            between tabs mostly none, else double.
-        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
-            that is plain, and told.
         parts: which rows are which part, where `path` is one table: files `valid` and `test`, or a `column` that names
             the part, or one whose cells are listed in the files `train`, `valid` and `test`.
     """
@@ -76,7 +72,7 @@ class TextFiles(Texts):
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,

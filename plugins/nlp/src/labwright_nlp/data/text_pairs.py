@@ -16,7 +16,7 @@ import torch
 from labwright import Finding, LabwrightError, LeftOut, Port
 from labwright_tasks import other_data
 from labwright_tasks.cells import Cells
-from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.other_data import Facts, drift
 from labwright_tasks.published import Parts, Published, read_parts
 from labwright_tasks.sample_columns import Group, Time, Weight, about_weights, samples_of
@@ -287,10 +287,6 @@ class TextPairs(Pairs):
         translation: the column of what is to be written for each.
         endings: of two files, such as ["en", "de"], where a text is a line of PATH.en and its translation that line of
             PATH.de, or of such files in a folder (Moses); left out, both are in one table.
-        quote: what a cell may stand in to hold any sign and line ends; left out, it is seen from the first rows:
-            between tabs mostly none, else double.
-        encoding: of text that is no UTF-8 and has no byte order mark, such as cp1252; left out, it is guessed where
-            that is plain, and told.
         parts: which rows are which part, where `path` is one table: files `valid` and `test`, or a `column` that names
             the part, or one whose cells are listed in the files `train`, `valid` and `test`.
     """
@@ -311,7 +307,7 @@ class TextPairs(Pairs):
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         parts: Parts | None = None,
         valid: Share = 0.1,
         test: Share = 0.1,

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import numpy as np
 from labwright import LabwrightError
-from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.tables import joined, read_table
 from pydantic import Field
@@ -41,7 +41,6 @@ class OwnInteractions(Recommendation):
         rating: column of ratings, numbers; left out, every interaction counts alike.
         time: column of times: numbers, such as seconds since 1970, or dates, one of the two throughout.
         title: column of titles, by which reports call the items; left out, they are called as in `item`.
-        encoding: of text that isn't UTF-8, such as cp1252; left out, it is found where that is plain.
         parts: a split that was published: `test` and `valid` are files with those interactions, which are taken from
             the others; with `column` it is a column that names the part, or lists of what it holds. What isn't there is
             held out as `split` says.
@@ -63,7 +62,7 @@ class OwnInteractions(Recommendation):
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         parts: Parts | None = None,
         file_order: bool = False,
         split: Manner = "random",

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated
 
 from labwright import LeftOut, listed, nearest
-from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.parts import part_named
 from labwright_tasks.published import part_of
 from labwright_tasks.sample_columns import Weight, about_weights, samples_of
@@ -57,10 +57,6 @@ Duration = Annotated[
         "to the file's end."
     ),
 ]
-Encoding = Annotated[
-    str,
-    Field(description="how the manifest's text is encoded, such as cp1252; left out: UTF-8, or what it seems to be."),
-]
 Rate = Annotated[int, Field(ge=1000, le=192_000, description="samples per second that recordings are resampled to.")]
 
 
@@ -74,8 +70,6 @@ class ManifestTranscripts(Transcripts):
 
     Args:
         text: column of transcripts.
-        quote: quotation marks that a cell may stand in; "none": a mark is a letter like others. Left out, as in the
-            first rows.
         case: what transcripts are written in: as they are, in capital or in small letters.
     """
 
@@ -134,8 +128,6 @@ class ManifestWords(Words):
 
     Args:
         label: column of classes.
-        quote: quotation marks that a cell may stand in; "none": a mark is a letter like others. Left out, as in the
-            first rows.
     """
 
     source = "a manifest of yours"

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Annotated
 
 from labwright import Classes
-from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.published import Parts
 from labwright_tasks.sample_columns import Group, Time, Weight
 from labwright_tasks.tables import Table
@@ -26,7 +26,6 @@ class _OwnTable(Tabular):
         path: the table, packed or not; several by a pattern such as `part-*.csv`; or a folder whose files are called
             like parts, `train.csv` and `test.csv`.
         seed: of the draw of what is held out, of each class in proportion; with `time` nothing is drawn.
-        encoding: of text that isn't UTF-8, such as cp1252; left out, it is found where that is plain.
         parts: a split that was published: `test` and `valid` are files with those rows; with `column` it is a column
             that names the part, or lists of what it holds. What isn't there is drawn from `train`.
         weight: column of numbers from 0 on, how much each row counts in the loss; left out, all count alike.
@@ -49,7 +48,7 @@ class _OwnTable(Tabular):
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         parts: Parts | None = None,
         weight: Weight = None,
         group: Group = None,

@@ -17,7 +17,7 @@ from labwright import Image as ImagePort
 from labwright_tasks import other_data
 from labwright_tasks.answers import Answers, answers_of, several
 from labwright_tasks.cells import Cells
-from labwright_tasks.delimited import Columns, Delimiter, Quote, Written
+from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.other_data import drift, none_known, unknown
 from labwright_tasks.published import Parts, read_parts
 from labwright_tasks.sample_columns import Group
@@ -56,9 +56,6 @@ class PictureTable(OwnPictures):
         suffix: ending that is added to names without one, such as .jpg.
         parts: which rows are held out: a `column` of parts, or files `valid` and `test` with the rows of these, or with
             identifiers that stand in `column`.
-        quote: quotation marks that a cell may stand in; "none": a mark is a letter like others. Left out, as in the
-            first rows.
-        encoding: how the table's text is encoded, such as cp1252; left out: UTF-8, or what it seems to be.
     """
 
     source = "files of yours"
@@ -80,7 +77,7 @@ class PictureTable(OwnPictures):
         delimiter: Delimiter | None = None,
         columns: Columns = (),
         quote: Quote | None = None,
-        encoding: str | None = None,
+        encoding: Encoding | None = None,
         size: Size = 64,
         channels: Channels = 3,
         background: Background = "white",
