@@ -468,7 +468,7 @@ def test_the_commands_check_what_can_be_told_at_once_or_everything(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))  # where parts.py lies, too
     quick = command("check", "--quick", "labwright-stars", "--json", site=stars.folder, cwd=tmp_path)
     told = json.loads(quick.out)
-    assert (quick.code, told["checks"], told["found"]) == (0, 7, [])
+    assert (quick.code, told["checks"], told["found"]) == (0, 8, [])
     everything = command("check", "stars", "--json", site=stars.folder, cwd=tmp_path)
     told = json.loads(everything.out)
     assert everything.code == 1 and told["checks"] > 14
