@@ -45,6 +45,8 @@ def preflight(built: Built, train: Train, asked: Callable[[], object] = lambda: 
         train: its settings.
         asked: lets them look, within what keeps random numbers, modes and buffers as they are.
     """
+    if built.device_settings.precision == "bf16" and built.device.type == "cpu" and _emulates_bf16():
+        built.notes.append("this processor only emulates bf16, many times slower than device.precision=fp32.")
     batches = built.task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
     with isolated(built.device, seed=derived_seed(train.seed, 8)):
         if isinstance(built.model, ClosedForm):
@@ -54,6 +56,11 @@ def preflight(built: Built, train: Train, asked: Callable[[], object] = lambda: 
             _tried(built, train, batches)
         with _trying(built, "a first batch of `train`"):
             ranks.by_first(asked)
+
+
+def _emulates_bf16() -> bool:
+    """Whether the processor lacks what oneDNN computes bf16 with: AVX-512 on x86."""
+    return torch.backends.mkldnn.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _tried(built: Built, train: Train, batches: IndexedBatches) -> None:
