@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from labwright import builtin
 from labwright.base.errors import LabwrightError
+from labwright.base.search import Part
 from labwright.config.compatibility import described, fitting_names
 from labwright.config.resolve import Where, resolve
-from labwright.config.signature import Part, signature
+from labwright.config.signature import signature
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.train.settings import Train

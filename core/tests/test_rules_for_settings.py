@@ -15,10 +15,11 @@ import tomli_w
 import torch
 from conftest import toys
 from labwright.base.errors import LabwrightError
+from labwright.base.search import Part
 from labwright.builtin.optimizers import SGD
 from labwright.config.recipe import Source, override
 from labwright.config.resolve import ComponentSpec, Where, resolve
-from labwright.config.signature import Part, signature
+from labwright.config.signature import signature
 from labwright.runs.experiment import Experiment
 from parts import Blobs, Net, Sorting
 from torch import nn

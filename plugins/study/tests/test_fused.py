@@ -11,8 +11,8 @@ import pytest
 import torch
 from fusing import Trials, check_equal
 from labwright.base.errors import RunFailed
-from labwright.base.search import PerTrial
-from labwright.config.signature import Part, signature
+from labwright.base.search import Part, PerTrial
+from labwright.config.signature import signature
 from labwright.train.settings import Train
 from labwright_study.fused import FORMS, CannotFuse, Form, fit_fused, fuse_key, why_not
 from labwright_study.fused.fused_loop import FusedLoop, program_for
