@@ -73,7 +73,7 @@ class OneCycle(LRSchedule):
 
 
 class Polynomial(LRSchedule):
-    """The rate falls from `lr` to `lr * end` as a power of what is left of the run (Chen et al. 2018, section 4).
+    """The rate falls from `lr` to `lr * end` as a power of what is left of the run (Chen et al. 2018, section 4.1).
 
     Args:
         power: 1 falls along a line, 2 fast at first and then ever slower, 0.5 slowly at first.
