@@ -529,4 +529,4 @@ def test_rule_9_an_optimizer_is_given_by_its_class_because_it_is_built_over_para
         LabwrightError, match=r"given a labwright.builtin.optimizers.SGD; an optimizer is built over the"
     ):
         resolve("optimizer", given, PLUGINS, Where())
-    assert resolve("optimizer", {"name": SGD, "lr": 0.1}, PLUGINS, Where()).settings == {"lr": 0.1}
+    assert resolve("optimizer", {"name": SGD, "lr": 0.1}, PLUGINS, Where()).settings["lr"] == 0.1

@@ -58,7 +58,8 @@ class LibrarySchedule(Placed):
         taken = [one for one in inspect.signature(cls.library).parameters.values() if one.name not in OURS]
         own = [one.name if one.default is one.empty else f"{one.name} = {one.default!r}" for one in taken]
         head = inspect.cleandoc(cls.__doc__ or cls.__name__).partition("\nArgs:\n")[0]
-        cls.__doc__ = f"{head}\n\nArgs:\n    options: the library's own settings: {', '.join(own)}.\n"
+        said = f"the library's own settings, rates as shares of `optimizer.lr`: {', '.join(own)}."
+        cls.__doc__ = f"{head}\n\nArgs:\n    options: {said}\n"
 
     def __init__(self, *, options: dict[str, Any] | None = None, every: Stretch = "1 step") -> None:
         known = inspect.signature(self.library).parameters
