@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from copy import copy
 from dataclasses import KW_ONLY, InitVar, dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
@@ -174,10 +174,10 @@ class Optimizer(_Grouped):
 
 def _own(given: LRSchedule | str) -> LRSchedule:
     """A schedule for one optimizer, as it may keep what it hears: a copy, or by a name of first-party ones."""
-    if given == "constant":
-        return LRSchedule()
-    named: Any = given if isinstance(given, LRSchedule) else brought("tasks", "schedule", f"schedule {given!r}")(given)
-    return copy(named)
+    if isinstance(given, LRSchedule):
+        return copy(given)
+    own: LRSchedule = LRSchedule() if given == "constant" else brought("tasks", "schedule", f"schedule {given}")(given)
+    return own
 
 
 def group_of(name: str, groups: Mapping[str, Group]) -> Group:
