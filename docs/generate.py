@@ -11,6 +11,7 @@ import ast
 import base64
 import dataclasses
 import inspect
+import io
 import json
 import re
 import textwrap
@@ -33,6 +34,8 @@ from labwright.data import ports
 from labwright.plugin.registry import Plugins
 from labwright.runs.start import Start
 from labwright.train.settings import Train
+from labwright_tasks.schedules import PLAIN, CosineRestarts, Polynomial, ReduceOnPlateau, Step
+from matplotlib.figure import Figure
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 
@@ -41,6 +44,8 @@ ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "RESULTS.md"
 DRAWN = [ROOT / "docs" / page for page in ("explanation/architecture.md", "how-to/check-a-plugin.md")]
 CORE = ROOT / "core" / "src" / "labwright"
+DRAWN_STEPS = 280  # of the schedules that are drawn
+GREY = "#808080"  # reads on light and on dark
 NOTEBOOKS = sorted((ROOT / "docs" / "notebooks").glob("*.ipynb"))
 
 _LEADS = {
@@ -51,6 +56,7 @@ _LEADS = {
     "metric": "What is measured. A metric goes with the tasks whose results its `update` takes.",
     "method": "What a step is fed, and how that becomes gradients.",
     "optimizer": "Update rules. The schedule of the learning rate is part of each.",
+    "schedule": "How the learning rate goes over a run, as shares of `optimizer.lr`.",
     "device": "Where and how it is computed. Nothing here changes what is computed, precision apart.",
     "logger": "What shows or stores a run's numbers, beside `metrics.jsonl`.",
     "stop": "Rules that end a run early.",
@@ -161,14 +167,43 @@ def notebook(file: Path) -> str:
 
 
 def pictures() -> dict[str, Any]:
-    """The pictures of the notebooks' pages, as PNG files by their place below docs/."""
-    return {
+    """The pictures of pages, by their place below docs/: PNG files of notebooks, and what is drawn here."""
+    return {"how-to/schedules.svg": schedules_drawn()} | {
         f"notebooks/{_picture(file, cell)}": base64.b64decode(output["data"]["image/png"])
         for file in NOTEBOOKS
         for cell in json.loads(file.read_text(encoding="utf-8"))["cells"]
         for output in cell.get("outputs", ())
         if "image/png" in output.get("data", {})
     }
+
+
+def schedules_drawn() -> bytes:
+    """The share of the rate over a run by each schedule, as SVG that reads on light and dark."""
+    shapes: dict[str, lw.LRSchedule] = {
+        **{name: PLAIN[name]() for name in ("linear", "cosine", "exponential", "one-cycle")},
+        "polynomial, power 3": Polynomial(power=3.0),
+        "step, at 0.5 and 0.75": Step(at=[0.5, 0.75], factor=0.4),
+        "cosine-restarts": CosineRestarts(),
+        "reduce-on-plateau": (plateau := ReduceOnPlateau(factor=0.4, patience=2)),
+    }
+    plateau.begin(DRAWN_STEPS, lw.Goal("loss", "minimize"))
+    for number in range(1, 11):
+        plateau.evaluated(number * DRAWN_STEPS // 10, {"loss": max(1 - 0.2 * number, 0.3)})
+    canvas = Figure(figsize=(9.0, 3.6), layout="constrained")
+    for axes, (name, schedule) in zip(
+        canvas.subplots(2, 4, sharex=True, sharey=True).flat, shapes.items(), strict=True
+    ):
+        steps = range(DRAWN_STEPS)
+        axes.plot(
+            [step / DRAWN_STEPS for step in steps], [schedule.factor(step, 0, len(steps), 0.01) for step in steps]
+        )
+        axes.set_title(name, fontsize=10, color=GREY)
+        axes.tick_params(length=0, labelsize=8, labelcolor=GREY)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.spines[["bottom", "left"]].set_color(GREY)
+    made = io.BytesIO()
+    canvas.savefig(made, format="svg", transparent=True, metadata={"Date": None})
+    return made.getvalue()
 
 
 def _picture(file: Path, cell: Mapping[str, Any]) -> str:
@@ -328,8 +363,9 @@ GROUPS = {
     "Studies and comparisons": ("tune", "Study", "compare", "Comparison"),
     "What plugins bring": ("hookimpl", "Component", "Recipe", "Kind", "Verb", "Plugins", "Part", "fitting_names"),
     "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),
+    "Stretches of training": ("Stretch", "in_steps"),
     "Data": ("TensorSplit", "Labelled", "Sharded", "IndexedBatches", "Workers", "LeftOut"),
-    "Models, losses, optimizers": (*("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family"),),
+    "Models, losses, optimizers": ("ClosedForm", "LEFT_OUT", "separable", "LRSchedule", "Schedule", "AdamW", "Family"),
     "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity", "Of"),
     "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
     "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),

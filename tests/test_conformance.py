@@ -109,7 +109,7 @@ TWICE = '{name="joined",sets={plain="vision/digits",turned={name="vision/digits"
 
 LABELLED = texts()
 
-test_labwright = conformance("labwright")
+test_labwright = conformance("labwright", recipes={"schedule constant": "vision/digits-mlp"})
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
@@ -145,6 +145,13 @@ test_tasks = conformance(
     recipes={
         **{f"loss {name}": regression(name) for name in ("mse", "mae", "huber")},
         "loss sum": ["vision/digits-mlp", 'loss={name="sum",losses={nats="cross-entropy",focal="focal"}}'],
+        **{
+            f"schedule {name}": ["vision/digits-mlp", f"optimizer.schedule={name}"]
+            for name in ("linear", "cosine", "exponential", "one-cycle", "polynomial", "cosine-restarts")
+        },
+        "schedule reduce-on-plateau": ["vision/digits-mlp", "optimizer.schedule=reduce-on-plateau"],
+        "schedule step": ["vision/digits-mlp", 'optimizer.schedule={name="step",at=[0.5,"4 epochs"]}'],
+        "schedule torch/*": ["vision/digits-mlp", "optimizer.schedule=torch/ConstantLR"],
         "loss penalized": regression({"name": "penalized", "loss": "mse", "l2": 0.01}),
         "task regression": regression("mse"),
         "model headed": ["vision/digits-mlp", "model=headed", "model.trunk=vision/mlp"],

@@ -375,7 +375,7 @@ def test_the_files_that_the_architecture_names_exist():
 
 @pytest.mark.slow
 def test_links_lead_to_files_that_exist():
-    made = {DOCS / uri for uri in generated()}
+    made = {DOCS / uri for uri in (*generated(), *generator().pictures())}
     for page in PAGES:
         prose = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
         for target in re.findall(r"\]\(([^)\s]+)\)", prose):

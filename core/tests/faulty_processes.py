@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import labwright as lw
 from divided import Doubles, Plain
-from labwright.config.signature import Part
+from labwright.base.search import Part
 from parts import Blobs, Net, Sorting
 from torch import Tensor, nn
 

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Protocol
 
 import labwright as lw
 import torch
+from labwright.base.search import Part
 from labwright.base.seeding import draws, generator
-from labwright.config.signature import Part
 from labwright.train.metrics import Accuracy, LogLoss, Mean
 from torch import Tensor, nn
 

@@ -9,7 +9,7 @@ import labwright as lw
 import pytest
 import torch
 from conftest import toys
-from labwright.config.signature import Part
+from labwright.base.search import Part
 from labwright_testing.verify_resume import verify_resume
 from parts import Sorting
 from safetensors.torch import load_file

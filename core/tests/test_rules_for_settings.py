@@ -15,10 +15,11 @@ import tomli_w
 import torch
 from conftest import toys
 from labwright.base.errors import LabwrightError
+from labwright.base.search import Part
 from labwright.builtin.optimizers import SGD
 from labwright.config.recipe import Source, override
 from labwright.config.resolve import ComponentSpec, Where, resolve
-from labwright.config.signature import Part, signature
+from labwright.config.signature import signature
 from labwright.runs.experiment import Experiment
 from parts import Blobs, Net, Sorting
 from torch import nn
@@ -528,4 +529,4 @@ def test_rule_9_an_optimizer_is_given_by_its_class_because_it_is_built_over_para
         LabwrightError, match=r"given a labwright.builtin.optimizers.SGD; an optimizer is built over the"
     ):
         resolve("optimizer", given, PLUGINS, Where())
-    assert resolve("optimizer", {"name": SGD, "lr": 0.1}, PLUGINS, Where()).settings == {"lr": 0.1}
+    assert resolve("optimizer", {"name": SGD, "lr": 0.1}, PLUGINS, Where()).settings["lr"] == 0.1

@@ -8,7 +8,8 @@ import math
 import pytest
 import torch
 from labwright.base.errors import LabwrightError
-from labwright.config.signature import Part, signature
+from labwright.base.search import Part
+from labwright.config.signature import signature
 from labwright.data.ports import Classes, Values
 from labwright.interfaces.loss import LEFT_OUT, Loss
 from labwright_tasks.losses import CrossEntropy, Huber, MeanAbsoluteError, MeanSquaredError, Penalized

@@ -3,6 +3,8 @@
 from typing import Any
 
 from labwright.base import ranks as ranks
+from labwright.base.durations import Stretch as Stretch
+from labwright.base.durations import in_steps as in_steps
 from labwright.base.errors import Diverged as Diverged
 from labwright.base.errors import LabwrightError as LabwrightError
 from labwright.base.errors import RunFailed as RunFailed
@@ -15,6 +17,7 @@ from labwright.base.isolation import isolated as isolated
 from labwright.base.memory import free_memory as free_memory
 from labwright.base.search import Choice as Choice
 from labwright.base.search import Integers as Integers
+from labwright.base.search import Part as Part
 from labwright.base.search import PerTrial as PerTrial
 from labwright.base.search import Uniform as Uniform
 from labwright.base.seeding import derived_seed as derived_seed
@@ -23,7 +26,6 @@ from labwright.base.seeding import epoch_order as epoch_order
 from labwright.base.seeding import generator as generator
 from labwright.builtin.optimizers import AdamW as AdamW
 from labwright.config.compatibility import fitting_names as fitting_names
-from labwright.config.signature import Part as Part
 from labwright.config.signature import Setting as Setting
 from labwright.config.signature import signature as signature
 from labwright.data.batching import IndexedBatches as IndexedBatches
@@ -64,6 +66,7 @@ from labwright.interfaces.method import Stateful as Stateful
 from labwright.interfaces.method import Steps as Steps
 from labwright.interfaces.method import Update as Update
 from labwright.interfaces.optimizer import Group as Group
+from labwright.interfaces.optimizer import LRSchedule as LRSchedule
 from labwright.interfaces.optimizer import Optimizer as Optimizer
 from labwright.interfaces.optimizer import Schedule as Schedule
 from labwright.interfaces.run import Outcome as Outcome

@@ -107,6 +107,8 @@ def test_settings_are_those_of_the_recipe_s_components_with_their_values(here: P
     assert asked("labwright run mine.toml model.width=2") == {"model.width=24": "in the recipe"}
     assert set(asked("labwright run vision/digits model=vision/mlp model.")) == fields("vision/mlp")
     assert {"optimizer=adamw", "optimizer=sgd", "optimizer=torch/"} <= set(asked("labwright run mine.toml optimizer="))
+    schedules = set(asked("labwright run vision/digits optimizer.schedule="))
+    assert schedules >= {f"optimizer.schedule={one}" for one in ("constant", "step", "reduce-on-plateau", "torch/")}
     assert {"train.", "model.", "model="} <= set(asked("labwright run mine.toml "))
     assert list(asked("labwright run mine.toml train.final=b")) == ["train.final=best"]
     assert asked("labwright run mine.toml train.clip")["train.clip="].startswith("float > 0. bounds the norm of")
@@ -123,7 +125,7 @@ def test_the_options_before_a_verb_are_those_of_the_help():
 
 def test_a_source_says_the_settings_that_a_signature_says(plugins: lw.Plugins):
     compared = 0
-    for kind in ("task", "loss", "optimizer", "method", "device", "logger", "stop"):
+    for kind in ("task", "loss", "optimizer", "schedule", "method", "device", "logger", "stop"):
         for name in plugins.names(kind):
             declared = plugins.find(kind, name)
             if name.endswith("/*") or not declared.target.startswith(("labwright.", "labwright_tasks.")):

@@ -11,8 +11,8 @@ import pytest
 import torch
 from fusing import Trials, check_equal
 from labwright.base.errors import RunFailed
-from labwright.base.search import PerTrial
-from labwright.config.signature import Part, signature
+from labwright.base.search import Part, PerTrial
+from labwright.config.signature import signature
 from labwright.train.settings import Train
 from labwright_study.fused import FORMS, CannotFuse, Form, fit_fused, fuse_key, why_not
 from labwright_study.fused.fused_loop import FusedLoop, program_for
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 Make = Callable[..., lw.Experiment]
+PLATEAU = {"name": "reduce-on-plateau", "patience": 1, "min_delta": 0.9}  # nothing is that much better
 FORM = pytest.mark.parametrize("form", FORMS)
 
 
@@ -103,7 +104,10 @@ def test_trials_that_differ_in_numbers_equal_their_serial_runs(sorted_: Make, tm
     changes = [
         {"optimizer": {"lr": 0.01, "weight_decay": 0.1, "betas": [0.8, 0.99]}, "train": {"clip": 0.5}},
         {"optimizer": {"lr": 0.05, "eps": 1e-6, "schedule": "cosine"}, "loss": {"name": "cross-entropy"}},
-        {"optimizer": {"warmup": 0.2, "end": 0.1}, "loss": {"name": "cross-entropy", "label_smoothing": 0.2}},
+        {
+            "optimizer": {"warmup": 0.2, "end": 0.1, "schedule": PLATEAU},
+            "loss": {"name": "cross-entropy", "label_smoothing": 0.2},
+        },
     ]
     check_equal(sorted_, changes, tmp_path, form)
 
@@ -365,6 +369,7 @@ def test_the_key_differs_where_a_structural_setting_does(sorted_: Make, changed:
     [
         {"optimizer": {"lr": 0.5, "weight_decay": 0.2, "betas": [0.5, 0.9], "eps": 1e-3, "warmup": 0.1, "end": 0.5}},
         {"optimizer": {"schedule": "one-cycle"}},
+        {"optimizer": {"schedule": PLATEAU}},
         {"optimizer": {"layer_decay": 0.5}},
         {"loss": {"name": "cross-entropy", "label_smoothing": 0.3}},
         {"train": {"seed": 9}},

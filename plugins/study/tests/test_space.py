@@ -204,6 +204,18 @@ def test_the_recipe_s_own_component_is_searched_too_with_its_settings(model: Any
     assert base.varied(found.values(found.point())).table() == base.table()
 
 
+def test_the_recipe_s_own_schedule_is_searched_too_with_its_settings_but_no_object_is():
+    step = {"name": "step", "at": [0.5]}
+    own = sorting(optimizer={"name": "adamw", "schedule": step})
+    (found,) = (one for one in Space.of(own).dimensions if one.path == "optimizer.schedule")
+    assert found.mark == Choice("constant", "cosine", "one-cycle", "step") and found.own == ("step",)
+    (spec,) = own.varied({"optimizer.schedule": "step"}).optimizers.values()
+    assert spec.settings["schedule"].settings["at"] == [0.5]
+    given = sorting(optimizer={"name": "adamw", "schedule": lw.LRSchedule()})
+    (found,) = (one for one in Space.of(given).dimensions if one.path == "optimizer.schedule")
+    assert found.mark == Choice("constant", "cosine", "one-cycle") and found.own == ()
+
+
 def test_a_choice_with_another_setting_than_the_recipe_s_does_not_stand_for_the_recipe():
     base = experiment(model={"name": "toys/deep", "plain": 7})
     found = Space.of(base, search=only_models(model=[{"name": "toys/deep", "plain": 5}, "toys/flat"]))

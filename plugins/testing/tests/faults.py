@@ -321,6 +321,48 @@ class Summed(lw.Loss):
         return functional.cross_entropy(logits, labels, reduction="sum")
 
 
+# ------------------------------------------------------------------------------------------------------- schedules
+
+
+class Waits(lw.LRSchedule):
+    """Halves the rate at each evaluation after the first two."""
+
+    def __init__(self) -> None:
+        self.falls: list[int] = []
+        self.heard = 0
+
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+        self.heard += 1
+        if self.heard > 2:
+            self.falls.append(step)
+
+    def factor(self, step: int, start: int, total: int, end: float) -> float:
+        return 0.5 ** sum(fall <= step for fall in self.falls)
+
+    def state(self) -> Mapping[str, Any]:
+        return {"falls": list(self.falls), "heard": self.heard}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        self.falls, self.heard = list(state["falls"]), state["heard"]
+
+
+class WaitsAnew(Waits):
+    """It forgets what it has heard."""
+
+    def load_state(self, state: Mapping[str, Any]) -> None: ...
+
+
+class Counted(lw.LRSchedule):
+    """Its share is that of the calls so far."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def factor(self, step: int, start: int, total: int, end: float) -> float:
+        self.calls += 1
+        return 1 / self.calls
+
+
 # ------------------------------------------------------------------------------------------------------ optimizers
 
 

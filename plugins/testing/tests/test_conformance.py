@@ -114,6 +114,8 @@ FAULTS = [  # kind, class, the check that finds it, what is said
     ("method", "StepsItself", "leaves-gradients-and-gives-the-losses", "it moves parameters, which is the optimizer's"),
     ("loss", "Detached", "has-the-gradient-of-its-value", "the gradient's slope is"),
     ("loss", "Summed", "is-a-mean-that-uneven-batches-agree-on", "the mean of the parts"),
+    ("schedule", "Counted", "is-a-function-of-the-step", "update 0 has the rate 0.01; asked before"),
+    ("schedule", "WaitsAnew", "goes-on-from-what-it-has-heard", "after resuming, update 15 has another rate"),
     ("optimizer", "Ascends", "descends-a-quadratic", "what is left of the loss"),
     ("optimizer", "Forgets", "goes-on-from-its-state", "after resuming, weight is another"),
     ("optimizer", "Levels", "heeds-groups", "`bias` moves in spite of a factor of 0"),
@@ -153,6 +155,7 @@ SOUND = [
     ("model", "HalfFrozen", "faults"),
     ("loss", "Compares", "faults"),
     ("optimizer", "Momentum", "faults"),
+    ("schedule", "Waits", "faults"),
     ("model", "Searched", "faults"),
     ("task", "CountsFirst", "faulty_tasks"),
     ("task", "Answering", "faulty_tasks"),
@@ -190,6 +193,8 @@ def experiment(plugins: Plugins, kind: str, name: str) -> lw.Experiment:
         chosen["task"]["data"] = name
     elif kind == "task":
         chosen["task"] = {"name": name, "data": "sound/lines"}
+    elif kind == "schedule":
+        chosen["optimizer"]["schedule"] = name
     elif kind == "metric":
         goal = f"{name.rpartition('/')[2]}:maximize"
         chosen["task"] = {"name": "classification", "data": "sound/blobs", "metrics": [name], "goal": goal}

@@ -46,6 +46,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "optimizer", "torch/*", f"{here}.library_optimizers:TORCH", "any optimizer of torch.optim by its name"
     )
+    yield from _schedules(here)
     yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
     yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
     yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
@@ -67,6 +68,23 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
     yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
     yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")
+
+
+def _schedules(here: str) -> Iterator[lw.Component]:
+    here += ".schedules"
+    yield lw.Component("schedule", "linear", f"{here}:Linear", "along a line to the end")
+    yield lw.Component("schedule", "cosine", f"{here}:Cosine", "along half a cosine to the end")
+    yield lw.Component("schedule", "exponential", f"{here}:Exponential", "by the same factor at each update")
+    yield lw.Component("schedule", "one-cycle", f"{here}:OneCycle", "up for the first 0.3 of the run, then down")
+    yield lw.Component("schedule", "polynomial", f"{here}:Polynomial", "as a power of what is left of the run")
+    yield lw.Component("schedule", "step", f"{here}:Step", "by a factor at places of the run")
+    yield lw.Component("schedule", "cosine-restarts", f"{here}:CosineRestarts", "half a cosine again and again: SGDR")
+    yield lw.Component(
+        "schedule", "reduce-on-plateau", f"{here}:ReduceOnPlateau", "by a factor when valid has stopped improving"
+    )
+    yield lw.Component(
+        "schedule", "torch/*", "labwright_tasks.library_schedules:TORCH", "any of torch.optim.lr_scheduler by its name"
+    )
 
 
 def _metrics(here: str) -> Iterator[lw.Component]:

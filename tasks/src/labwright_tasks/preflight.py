@@ -24,6 +24,8 @@ from labwright import (
 )
 from torch import Tensor
 
+from labwright_tasks.schedules import ReduceOnPlateau, Step
+
 _MB, _GB = 1e6, 1e9
 
 
@@ -46,12 +48,13 @@ def check(experiment: Experiment, built: Built, folder: Path | None) -> None:
     batches = built.task.batches("train", size=train.batch_size, seed=train.seed, epoch=0, whole=train.drop_last)
     if experiment.closed_form or batches is None or not built.optimizers:
         return
+    per_epoch = built.task.round_steps(train.batch_size) if isinstance(built.task, Collecting) else len(batches)
+    intervals = experiment.settled(per_epoch).train.intervals(per_epoch)
+    check_schedules(built, intervals.total, per_epoch)
     averages = train.ema is not None
     if not built.sharding:  # of which each process holds a part
         check_memory(built, averages)
         if folder is not None:
-            per_epoch = built.task.round_steps(train.batch_size) if isinstance(built.task, Collecting) else len(batches)
-            intervals = experiment.settled(per_epoch).train.intervals(per_epoch)
             saves = -(-intervals.total // intervals.save)
             # one is removed once the next is there
             check_room(built, averages, folder, min(saves, train.keep + 1))
@@ -135,6 +138,28 @@ def _eats_batches(built: Built) -> bool:
     together = ranks.count() > 1 and built.device_settings.sync_batch_norm
     fed = type(built.method).feed is Method.feed and not isinstance(built.task, Collecting)
     return fed and not built.sharding and not together
+
+
+# ------------------------------------------------------------------------------------------------------ the schedule
+
+
+def check_schedules(built: Built, total: int, per_epoch: int) -> None:
+    """Ask each schedule for the run's last rate, and one that follows a metric whether it is there.
+
+    Places that a run of `total` steps doesn't reach are a note. Raises LabwrightError for what can't be followed.
+    """
+    for optimizer in built.optimizers.values():
+        schedule = optimizer.lr_schedule
+        schedule.begin(per_epoch, built.task.goal)
+        optimizer.lr_at(total - 1, total)
+        # where `valid` is there and wasn't measured, its metrics aren't known yet
+        if isinstance(schedule, ReduceOnPlateau) and ("valid" in built.metrics or built.task.part("valid") is None):
+            schedule.check(built.metrics.get("valid"))
+        if isinstance(schedule, Step):
+            built.notes += [
+                f"optimizer.schedule: {place!r} isn't reached in a run of {total:,} steps: the rate doesn't fall there."
+                for place in schedule.beyond(total)
+            ]
 
 
 # ------------------------------------------------------------------------------------------------- memory and room

@@ -22,10 +22,17 @@ def _stretch(value: Any) -> Any:
 
 
 Stretch = Annotated[str, BeforeValidator(_stretch), Field(json_schema_extra={"pattern": _STRETCH})]
+"""A stretch of training as a recipe says it: "500 steps" or "2 epochs".
+
+Example: `every: lw.Stretch = "1 epoch"`
+"""
 
 
 def in_steps(stretch: str, per_epoch: int) -> int:
-    """How many steps "500 steps" or "3 epochs" are, where an epoch has `per_epoch`."""
+    """How many steps "500 steps" or "3 epochs" are, where an epoch has `per_epoch`.
+
+    Example: `lw.in_steps("2 epochs", run.steps_per_epoch)`
+    """
     number, _, unit = stretch.partition(" ")
     return int(number) * (per_epoch if unit.startswith("epoch") else 1)
 

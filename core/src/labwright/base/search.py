@@ -1,4 +1,4 @@
-"""Marks that stand beside a setting and say where to look for a good value.
+"""Marks that stand beside a setting: where to look for a good value, and that it is a component itself.
 
 A field's type and `Field` say what is valid; a mark says what a study tries. The two are independent.
 """
@@ -94,6 +94,21 @@ class PerTrial:
 
     Example: `smoothing: Annotated[float, lw.Uniform(0.0, 0.3), lw.PerTrial()] = 0.0`
     """
+
+
+@dataclass(frozen=True)
+class Part:
+    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`.
+
+    Within a list or a table it marks several: `metrics: list[Annotated[lw.Metric, lw.Part("metric")]]`,
+    `losses: dict[str, Annotated[Any, lw.Part("loss")]]`. `contract` is the Protocol that a loss must fit there. A
+    metric arrives as a callable that makes one, as each evaluation has its own.
+
+    Example: `data: Annotated[lw.Data, lw.Part("data")]`
+    """
+
+    kind: str
+    contract: type | None = None
 
 
 def said(value: Any) -> str:

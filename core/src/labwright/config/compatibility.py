@@ -13,9 +13,10 @@ from typing import Any
 from torch import nn
 
 from labwright.base.errors import LabwrightError, listed
+from labwright.base.search import Part
 from labwright.config.recipe import whole_recipe
 from labwright.config.resolve import ComponentSpec, Where, resolve
-from labwright.config.signature import ARGUMENTS, Part, hints_of, signature, unwrapped
+from labwright.config.signature import ARGUMENTS, hints_of, signature, unwrapped
 from labwright.interfaces.closed_form import ClosedForm
 from labwright.interfaces.task import Task
 from labwright.plugin.registry import Plugins

@@ -22,9 +22,9 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown
 from labwright.base.memory import Room, out_of_memory
-from labwright.base.search import Mark
+from labwright.base.search import Mark, Part
 from labwright.config.recipe import Source, parsed
-from labwright.config.signature import Part, Setting, label_of, plain, signature
+from labwright.config.signature import Setting, label_of, plain, signature
 from labwright.plugin.registry import Plugins
 
 _GIVEN = {"optimizer": {"parameters"}} | {kind: {"inputs", "outputs"} for kind in ("model", "loss", "metric")}
@@ -121,7 +121,9 @@ class ComponentSpec:
             own = setting.part or setting.required or not bare
             value = self.settings.get(key, setting.default) if own else setting.default
             if setting.part and value is not None:
-                table[key] = _mapped(lambda part: part.table(bare=bare), value)
+                part = _mapped(lambda part: part.table(bare=bare), value)
+                # of what has a usual one, such as a schedule, and no settings, the name is enough
+                table[key] = part["name"] if isinstance(setting.default, str) and part.keys() == {"name"} else part
             elif value is not None:
                 table[key] = setting.written(value)
         return table

@@ -27,28 +27,13 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
-from labwright.base.search import Choice, Integers, Mark, PerTrial, Uniform
+from labwright.base.search import Choice, Integers, Mark, Part, PerTrial, Uniform
 from labwright.data.ports import Port
 
 MISSING = inspect.Parameter.empty
 RESERVED = ("name", "object")
 ARGUMENTS = re.compile(r"^Args:\n((?:    .*\n?|\n)*)", re.MULTILINE)  # of a docstring in Google's style
 ARGUMENT = re.compile(r"^    (\w+(?:, \w+)*)(?: \(.*?\))?: (.*(?:\n {5,}.*)*)", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Part:
-    """Marks a setting that is itself a component: `data: Annotated[Data, Part("data")]`.
-
-    Within a list or a table it marks several: `metrics: list[Annotated[lw.Metric, lw.Part("metric")]]`,
-    `losses: dict[str, Annotated[Any, lw.Part("loss")]]`. `contract` is the Protocol that a loss must fit there. A
-    metric arrives as a callable that makes one, as each evaluation has its own.
-
-    Example: `data: Annotated[lw.Data, lw.Part("data")]`
-    """
-
-    kind: str
-    contract: type | None = None
 
 
 @dataclass(frozen=True)

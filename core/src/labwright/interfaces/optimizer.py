@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
-import math
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import KW_ONLY, InitVar, dataclass
 from fnmatch import fnmatchcase
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar
 
 from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from labwright.base.durations import Stretch
+from labwright.base.elsewhere import brought
 from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.search import Choice, PerTrial, Uniform
+from labwright.base.search import Choice, Part, PerTrial, Uniform
+from labwright.interfaces.task import Goal
 
-ONE_CYCLE_RISE = 0.3  # share of the run, and the rate it starts from: PyTorch's and fastai's defaults
-ONE_CYCLE_START = 1 / 25
-Schedule = Literal["constant", "linear", "cosine", "exponential", "one-cycle"]
-"""How the learning rate goes over a run; see `Optimizer`.
+
+class LRSchedule:
+    """How the learning rate goes over a run. This is the constant one, which others derive from.
+
+    A schedule overrides `shape`, or `factor` where the length of the run alone doesn't tell. One that follows what is
+    measured keeps what it has heard: it has `state` and `load_state` (see Stateful), and what `factor` says of a step
+    that was taken doesn't change any more. A warm-up is the optimizer's, and goes before every schedule.
+
+    Example: `class Root(lw.LRSchedule): shape = lambda self, share, end: max(end, (1 - share) ** 0.5)`
+    """
+
+    def begin(self, per_epoch: int, goal: Goal) -> None:
+        """Called once, before a run's first step or its resumption: the steps of an epoch, and what the task is after.
+
+        Raises LabwrightError for what can't be followed.
+        """
+
+    def evaluated(self, step: int, metrics: Mapping[str, float]) -> None:
+        """Called after each evaluation of `valid`, on every process, with the number of steps done until then."""
+
+    def factor(self, step: int, start: int, total: int, end: float) -> float:
+        """The share of `lr` that update number `step` uses, of `total`, from 0; at least 0.
+
+        Args:
+            step: at least `start`.
+            start: the first update after the warm-up; before it the rate rises to what the schedule has there.
+            total: the updates of the run.
+            end: what the optimizer's setting of that name says.
+        """
+        return self.shape(min(max((step - start) / max(total - start - 1, 1), 0.0), 1.0), end)
+
+    def shape(self, share: float, end: float) -> float:
+        """The share of `lr` where `share` of what follows the warm-up is done: 0 for its first update, 1 for the last.
+
+        `end` is what the last update is to use.
+        """
+        return 1.0
+
+
+Schedule = Annotated[LRSchedule | str, Part("schedule")]
+"""How the learning rate goes over a run: the annotation of an optimizer's setting; see `LRSchedule`.
 
 Example: `schedule: Annotated[lw.Schedule, lw.Choice("constant", "cosine")] = "constant"`
 """
@@ -61,10 +100,10 @@ class Optimizer(_Grouped):
     Args:
         lr: learning rate, the highest of the run.
         weight_decay: the share of a weight that is taken away, or its penalty's factor, a step.
-        schedule: how the rate goes: linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle
-            rises from lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018).
+        schedule: how the rate goes: constant, linear, cosine or another name of `labwright list schedules`, or a table
+            with one and its settings.
         warmup: the share of the run in which the rate first rises linearly from 0.
-        end: the share of `lr` that the last step uses, unless the schedule is constant.
+        end: the share of `lr` that falling schedules end with; constant, step and those of torch don't look at it.
         groups: what differs for parameters whose names match a pattern such as "*.bias"; the first pattern wins.
         layer_decay: multiplies the rate once for each layer below the top.
 
@@ -83,13 +122,17 @@ class Optimizer(_Grouped):
 
     def __post_init__(self, groups: dict[str, Group] | None, layer_decay: float | None) -> None:
         self.parameters = dict(self.parameters)
+        self.lr_schedule = _own(self.schedule)
         self.groups = grouped(list(self.parameters), groups or {}, self.weight_decay, layer_decay)
         of_names = {name: group_of(name, groups or {}) for name in self.parameters}
         self.frozen = {name: group.unfreeze for name, group in of_names.items() if group.frozen or group.unfreeze}
 
     def lr_at(self, step: int, total: int) -> float:
         """The rate of update number `step`, counted from 0, in a run of `total` steps."""
-        return self.lr * factor(step, total, self.schedule, self.warmup, self.end)
+        # (step + 1) / (rising + 1): no update is wasted on a rate of 0, and the schedule's first is full
+        rising = round(self.warmup * total)
+        factor = self.lr_schedule.factor(max(step, rising), rising, total, self.end)
+        return self.lr * (factor * (step + 1) / (rising + 1) if step < rising else factor)
 
     @abstractmethod
     def step(self, lr: float, found_inf: Tensor | None = None) -> None:
@@ -129,38 +172,12 @@ class Optimizer(_Grouped):
                 )
 
 
-def factor(step: int, total: int, schedule: Schedule, warmup: float, end: float) -> float:
-    """The share of `lr` that update number `step` (from 0) of `total` uses, above 0 and at most 1.
-
-    In the first `warmup * total` updates it rises linearly towards what the schedule starts with. The last update uses
-    exactly `end`, unless the schedule is constant or fewer than two updates follow the warm-up.
-    """
-    # (step + 1) / (rising + 1): no update is wasted on a rate of 0, and the schedule's first is full
-    rising = round(warmup * total)
-    span = max(total - rising - 1, 1)
-    share = min(max((step - rising) / span, 0.0), 1.0)
-    shape = _shape(share, schedule, end)
-    return shape * (step + 1) / (rising + 1) if step < rising else shape
-
-
-def _shape(share: float, schedule: Schedule, end: float) -> float:
-    match schedule:
-        case "constant":
-            return 1.0
-        case "linear":
-            return (1.0 - share) + end * share
-        case "cosine":
-            return _cosine(1.0, end, share)
-        case "exponential":
-            return float(end**share)
-        case "one-cycle":
-            if share < ONE_CYCLE_RISE:
-                return _cosine(ONE_CYCLE_START, 1.0, share / ONE_CYCLE_RISE)
-            return _cosine(1.0, end, (share - ONE_CYCLE_RISE) / (1 - ONE_CYCLE_RISE))
-
-
-def _cosine(start: float, end: float, share: float) -> float:
-    return end + (start - end) * (1 + math.cos(math.pi * share)) / 2
+def _own(given: LRSchedule | str) -> LRSchedule:
+    """A schedule for one optimizer, as it may keep what it hears: a copy, or by a name of first-party ones."""
+    if isinstance(given, LRSchedule):
+        return copy(given)
+    own: LRSchedule = LRSchedule() if given == "constant" else brought("tasks", "schedule", f"schedule {given}")(given)
+    return own
 
 
 def group_of(name: str, groups: Mapping[str, Group]) -> Group:

@@ -76,7 +76,10 @@ class Trainer:
         # what listeners hear of each step is summed up for them
         self.heard = ranks.any(bool(relay.step_ended))
         self.draws = type(self.task).draw is not Task.draw
-        owners = {"task": self.task, "method": built.method} | {
+        self.schedules = {f"schedule of {one.name}": one.optimizer.lr_schedule for one in self.phase_steps}
+        for schedule in self.schedules.values():
+            schedule.begin(run.steps_per_epoch, self.task.goal)
+        owners = {"task": self.task, "method": built.method, **self.schedules} | {
             f"listener {number} ({type(listener).__name__})": listener for number, listener in enumerate(listeners, 1)
         }
         self.stateful = {owner: thing for owner, thing in owners.items() if isinstance(thing, Stateful)}
@@ -339,6 +342,8 @@ class Trainer:
         if name == "valid":
             # only `valid` decides which weights are best: a run that looked at `test` would choose by it
             self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
+            for schedule in self.schedules.values():
+                schedule.evaluated(run.step, metrics)
             run.losses = self._named(self.loss_log.recent())
             if self.task.goal.better(metrics[self.task.goal.metric], run.best):
                 run.best, self.best_step = metrics[self.task.goal.metric], run.step

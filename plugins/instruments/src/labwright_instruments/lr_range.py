@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from labwright import Experiment, LabwrightError, nearest
+from labwright import Experiment, LabwrightError, LRSchedule, nearest
 
 from labwright_instruments.workbench import refuse_closed_form
 
@@ -74,7 +74,7 @@ def lr_range(trainer: Any, phase: str, low: float, high: float, updates: int) ->
         updates: how many.
     """
     optimizer = next(one.optimizer for one in trainer.phase_steps if one.name == phase)
-    optimizer.schedule, optimizer.warmup = "constant", 0.0  # what is given is then what is used
+    optimizer.lr_schedule, optimizer.warmup = LRSchedule(), 0.0  # what is given is then what is used
     lrs: list[float] = []
     losses: list[float] = []
     smoothed: list[float] = []

@@ -339,6 +339,8 @@ def _leaves(value: Any, path: str) -> Iterator[tuple[str, Any]]:
 def _own(recipe: Experiment, path: str, mark: Mark, values: Mapping[Any, Any] | None) -> tuple[Any, ...]:
     """The recipe's own value at a path as a mark would hold it; empty if none of that kind can."""
     value = _value(recipe, path)
+    if (spec := _component(recipe, path)) is not None and not spec.name:
+        return ()  # given from Python: its class's name is none that a recipe can have
     if isinstance(mark, Choice):
         if values is not None:
             return (next((label for label, option in values.items() if option == value), json.dumps(value)),)

@@ -10,6 +10,7 @@ from labwright_testing import (  # noqa: F401 - they add theirs
     metrics,
     models,
     optimizers,
+    schedules,
     tasks,
 )
 from labwright_testing.kit import TRIED_IN_RECIPES

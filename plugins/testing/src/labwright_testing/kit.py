@@ -265,6 +265,9 @@ class Subject:
             return any(part.kind == "metric" and part.name == self.name for part in parts)
         if self.kind in LISTS:
             return any(spec.kind == self.kind and spec.name == self.name for spec in experiment.listeners)
+        if self.kind == "schedule":
+            within = [optimizer.settings.get("schedule") for optimizer in experiment.optimizers.values()]
+            return any(spec is not None and spec.name == self.name for spec in within)
         data = self.kind == "data"
         spec = experiment.task.settings.get("data") if data else experiment.component(self.kind)
         return spec is not None and spec.name == self.name
@@ -276,7 +279,7 @@ class Subject:
             return {"task.metrics": [self.name], "task.goal": f"{self.name.rpartition('/')[2]}:maximize"}
         if self.kind in LISTS:
             return {LISTS[self.kind]: [self.name]}
-        return {"task.data" if self.kind == "data" else self.kind: self.name}
+        return {{"data": "task.data", "schedule": "optimizer.schedule"}.get(self.kind, self.kind): self.name}
 
     @cached_property
     def task(self) -> Task:

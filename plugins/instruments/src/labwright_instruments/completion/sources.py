@@ -132,7 +132,13 @@ def _type(node: ast.expr) -> str:
 
 
 def _whole(module: str, annotation: ast.expr) -> ast.expr:
-    """An annotation; where it is a name for another, that one."""
+    """An annotation; where it, or what it annotates, is a name for another, that one."""
+    if isinstance(annotation, ast.Subscript) and isinstance(annotation.slice, ast.Tuple):
+        if _last(annotation.value) != "Annotated":
+            return annotation
+        first, *marks = annotation.slice.elts
+        within = ast.Tuple([_whole(module, first), *marks], ast.Load())
+        return ast.Subscript(annotation.value, within, ast.Load())
     name = annotation.id if isinstance(annotation, ast.Name) else ""
     found = _definition(module, name, DEEP) if name else None
     return found[1] if found and isinstance(found[1], ast.expr) else annotation

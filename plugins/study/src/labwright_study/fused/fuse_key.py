@@ -84,10 +84,12 @@ def _structure(spec: ComponentSpec, *, per_trial: bool = True) -> Any:
     settings: dict[str, Any] = {}
     for key, setting in signature(target).settings.items():
         value = spec.settings.get(key, setting.default)
+        if per_trial and setting.per_trial:
+            continue
         if setting.part:
             within = {path: part for path, part in spec.parts().items() if path.partition(".")[0] == key}
             settings |= {path: _structure(part, per_trial=per_trial) for path, part in within.items()}
-        elif not (per_trial and setting.per_trial) and value is not None:
+        elif value is not None:
             settings[key] = _written(setting, value)
     return [target.__module__, target.__qualname__, settings]
 
