@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from labwright.base.durations import Stretch
 from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.search import Choice, PerTrial, Uniform
+from labwright.base.search import Choice, PerTrial, Uniform, When
 
 ONE_CYCLE_RISE = 0.3  # share of the run, and the rate it starts from: PyTorch's and fastai's defaults
 ONE_CYCLE_START = 1 / 25
@@ -64,7 +64,7 @@ class Optimizer(_Grouped):
         schedule: how the rate goes: linear, cosine and exponential fall from `lr` to `lr * end` over the run; one-cycle
             rises from lr/25 to lr over the first 0.3, then falls to lr * end (Smith & Topin 2018).
         warmup: the share of the run in which the rate first rises linearly from 0.
-        end: the share of `lr` that the last step uses, unless the schedule is constant.
+        end: the share of `lr` that the last step uses.
         groups: what differs for parameters whose names match a pattern such as "*.bias"; the first pattern wins.
         layer_decay: multiplies the rate once for each layer below the top.
 
@@ -77,7 +77,7 @@ class Optimizer(_Grouped):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    end: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    end: Annotated[float, Field(gt=0, le=1), When("schedule", but=("constant",))] = 1e-3
     groups: InitVar[dict[str, Group] | None] = None
     layer_decay: InitVar[LayerDecay | None] = None
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, final
 
 import torch
-from labwright import Batch, Choice, Data, Features, Image, LabwrightError, Part, Port
+from labwright import Batch, Choice, Data, Features, Image, LabwrightError, Part, Port, When
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
@@ -118,7 +118,7 @@ class Diffusion(Generative):
         schedule: how the share of the noise grows over the steps: as Nichol & Dhariwal 2021, or as Ho et al. 2020.
         predicts: what the model predicts: the velocity (Salimans & Ho 2022), or the noise.
         unasked: share of the training samples of which the model isn't told the class, so that `guidance` can be other
-            than 1. Without `conditional` it has no effect.
+            than 1.
         sampling_steps: steps in which a sample is made, at most `steps`.
         guidance: how much the class counts that is asked for: 1 as the model has learned it; more makes it plainer,
             samples more alike, and a step two calls of the model; 0 takes no notice of it. Other than 1 it needs
@@ -136,7 +136,7 @@ class Diffusion(Generative):
         steps: Annotated[int, Field(ge=2, le=10_000)] = 1000,
         schedule: Annotated[Literal["cosine", "linear"], Choice("cosine", "linear")] = "cosine",
         predicts: Annotated[Predicted, Choice("v", "epsilon")] = "v",
-        unasked: Annotated[float, Field(ge=0, lt=1)] = 0.1,
+        unasked: Annotated[float, Field(ge=0, lt=1), When("conditional", True)] = 0.1,
         sampling_steps: Annotated[int, Field(ge=1)] = 50,
         guidance: Annotated[float, Field(ge=0)] = 1.0,
         eta: Annotated[float, Field(ge=0, le=1)] = 0.0,

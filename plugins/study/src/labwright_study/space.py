@@ -1,7 +1,8 @@
 """The search space of an experiment: the marks of its components, and what its `[search]` table makes of them.
 
 A setting below a component that is itself searched exists only where that component is chosen. It is stored as
-`model[vision/mlp].depth`, since a study has one kind of parameter for a name, and shown as `model.depth`.
+`model[vision/mlp].depth`, since a study has one kind of parameter for a name, and shown as `model.depth`. One that
+counts only under a value of another (`labwright.When`) is searched only there, and has its default elsewhere.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from labwright import (
     Setting,
     Train,
     Uniform,
+    When,
     listed,
     nearest,
     signature,
@@ -36,12 +38,39 @@ EXAMPLES = "{ low = 1e-4, high = 1e-1, log = true }, a list of choices, or false
 
 
 @dataclass(frozen=True)
+class Need:
+    """Which value of the setting that a dimension called `name` would search another one needs in order to count.
+
+    `now` is what the recipe has there, `default` what it has where that one doesn't count itself.
+    """
+
+    name: str
+    when: When
+    now: Any
+    default: Any
+
+
+@dataclass(frozen=True)
+class Dependent:
+    """A setting that goes back to its default where another one's value leaves it without effect.
+
+    `given` says that the recipe has something else than the default there.
+    """
+
+    path: str
+    when: When
+    default: Any
+    given: bool
+
+
+@dataclass(frozen=True)
 class Dimension:
     """One parameter of a study: the path it sets in a recipe, where it is looked for, and under which choice.
 
     `name` is what the storage calls it. `values` are what the labels of a Choice stand for, where these aren't plain.
     `when` is the dimension and the label under which this one exists. `own` holds the recipe's own value, as the study
-    stores it; it is empty where the recipe has none here, or one that no mark of this kind can hold.
+    stores it; it is empty where the recipe has none here, or one that no mark of this kind can hold. `needs` are the
+    values of others without which it has no effect, `bears` the settings that have none without some value of this one.
     """
 
     name: str
@@ -50,6 +79,23 @@ class Dimension:
     values: Mapping[Any, Any] | None = None
     when: tuple[str, Any] | None = None
     own: tuple[Any, ...] = ()
+    needs: tuple[Need, ...] = ()
+    bears: tuple[Dependent, ...] = ()
+
+    @property
+    def condition(self) -> str:
+        """Where it is searched, in words; empty if everywhere."""
+        branch = [f"{self.when[0]} is {self.when[1]}"] if self.when else []
+        return " and ".join([*branch, *(str(need.when) for need in self.needs)])
+
+    def counts(self, drawn: Mapping[str, Any], searched: Mapping[str, Dimension]) -> bool:
+        """Whether it exists beside what was drawn before it, by name: its branch is chosen, and it has an effect."""
+        if self.when is not None and not (self.when[0] in drawn and drawn[self.when[0]] == self.when[1]):
+            return False
+        return all(
+            need.when.holds(searched[need.name].value(drawn[need.name]) if need.name in drawn else need.default)
+            for need in self.needs
+        )
 
     def value(self, label: Any) -> Any:
         """What is set in the recipe for a value that the study stores."""
@@ -86,7 +132,9 @@ class Dimension:
     def json(self) -> dict[str, Any]:
         """As it is shown and stored, to be compared with that of another day."""
         place = {"path": self.path, "searched": str(self.mark)}
-        return place | ({"if": f"{self.when[0]} = {self.when[1]}"} if self.when else {})
+        branch = [f"{self.when[0]} = {self.when[1]}"] if self.when else []
+        conditions = " and ".join([*branch, *(str(need.when) for need in self.needs)])
+        return place | ({"if": conditions} if conditions else {})
 
 
 class Space:
@@ -100,6 +148,7 @@ class Space:
         self, dimensions: Sequence[Dimension], notes: Sequence[str] = (), beside: Mapping[str, Any] | None = None
     ) -> None:
         self.dimensions, self.notes, self.beside = tuple(dimensions), tuple(notes), dict(beside or {})
+        self._searched = {dimension.name: dimension for dimension in dimensions}
 
     @classmethod
     def of(
@@ -145,6 +194,7 @@ class Space:
                     )
         names = {dimension.name for dimension in dimensions}
         whole = [dimension for dimension in dimensions if dimension.when is None or dimension.when[0] in names]
+        whole, idle = _that_count(whole, asked, place)
         if not whole:
             raise LabwrightError(
                 f"{where}: there is nothing to search; the components have no marks. Add some, such as "
@@ -160,7 +210,7 @@ class Space:
             if dimension.name not in point
         }
         of_method = getattr(experiment.method.target, "of_studies", "")  # an object's, or a function's, isn't known
-        notes = [*_widened(whole, grown, beside), *([of_method] if of_method else [])]
+        notes = [*idle, *_widened(whole, grown, beside), *([of_method] if of_method else [])]
         return cls(grown.dimensions, notes, beside)
 
     def within(self, samples: int | None) -> Space:
@@ -188,12 +238,21 @@ class Space:
         return self.values(drawn)
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """What a trial's stored parameters set in a recipe: a component before what is below it."""
-        return {
+        """What a trial's stored parameters set in a recipe: a component before what is below it.
+
+        What has no effect beside the others has its default.
+        """
+        values = {
             dimension.path: dimension.value(params[dimension.name])
             for dimension in self.dimensions
             if dimension.name in params
         }
+        for dimension in self.dimensions:
+            chosen = dimension.when is None or params.get(dimension.when[0]) == dimension.when[1]
+            for one in dimension.bears if chosen and dimension.path in values else ():
+                if (one.given or one.path in values) and not one.when.holds(values[dimension.path]):
+                    values[one.path] = one.default
+        return values
 
     def point(self) -> dict[str, Any]:
         """The parameters that stand for the recipe itself; without those that no mark can hold."""
@@ -217,7 +276,7 @@ class Space:
     def _under(self, drawn: Mapping[str, Any]) -> Iterator[Dimension]:
         """The dimensions that exist, given those that were drawn so far."""
         for dimension in self.dimensions:
-            if dimension.when is None or (dimension.when[0] in drawn and drawn[dimension.when[0]] == dimension.when[1]):
+            if dimension.counts(drawn, self._searched):
                 yield dimension
 
 
@@ -261,7 +320,67 @@ def _dimensions(
             _mark(entries[path], setting, place(keys[path])) if setting and path in entries else (marks[path], None)
         )
         own = () if recipe is None else _own(recipe, path, mark, values)
-        yield Dimension(prefix + path.removeprefix(below), path, mark, values, when, own)
+        name = prefix + path.removeprefix(below)
+        needs, bears = _conditions(experiment, path, name)
+        yield Dimension(name, path, mark, values, when, own, needs, bears)
+
+
+def _conditions(experiment: Experiment, path: str, name: str) -> tuple[tuple[Need, ...], tuple[Dependent, ...]]:
+    """What the setting at a path, called `name` in the storage, needs to count, and what needs one of its values."""
+    above, _, key = path.rpartition(".")
+    owner = _component(experiment, above)
+    settings = {} if owner is None or owner.target is None else signature(owner.target).settings
+    if key not in settings:  # an entry of a table
+        return (), ()
+    needs = []
+    for when in settings[key].conditions:
+        now, default = _value(experiment, f"{above}.{when.setting}"), _default(settings[when.setting])
+        needs.append(Need(f"{name.removesuffix(key)}{when.setting}", when, now, default))
+    bears = []
+    for one in settings.values():
+        place, default = f"{above}.{one.name}", _default(one)
+        given = _value(experiment, place) != default
+        bears += [Dependent(place, when, default, given) for when in one.conditions if when.setting == key]
+    return tuple(needs), tuple(bears)
+
+
+def _default(setting: Setting) -> Any:
+    """The default of a setting as a recipe has it."""
+    return None if setting.required or setting.default is None else setting.written(setting.default)
+
+
+def _that_count(
+    dimensions: Sequence[Dimension], asked: Mapping[str, Any], place: Callable[[str], Where]
+) -> tuple[list[Dimension], list[str]]:
+    """The dimensions that have an effect somewhere, each behind what it depends on, and notes on the others.
+
+    Raises LabwrightError for one that is asked for and has none.
+    """
+    searched = {dimension.name: dimension for dimension in dimensions}
+    kept, without = dict[str, Dimension](), dict[str, str]()
+
+    def keep(dimension: Dimension, above: tuple[str, ...] = ()) -> None:
+        """Put it behind what it needs; `above` are those that need it, which of two that need each other come later."""
+        above, needs = (*above, dimension.name), []
+        for need in dimension.needs:
+            if need.name in searched and need.name not in (*above, *kept, *without):
+                keep(searched[need.name], above)
+            if need.name in kept:
+                needs.append(need)
+            elif need.name not in above and not need.when.holds(need.now):
+                without[dimension.name] = f"{dimension.path} (it counts where {need.when})"
+        if dimension.name not in without:
+            kept[dimension.name] = replace(dimension, needs=tuple(needs))
+
+    for dimension in dimensions:
+        if dimension.name not in (*kept, *without):
+            keep(dimension)
+    for key in asked:
+        for name in without:
+            if key in (name, searched[name].path):
+                raise LabwrightError(f"{place(key)}: it has no effect here: {without[name]}. Leave it out.")
+    notes = [f"without effect here and not searched: {listed(without.values())}."] if without else []
+    return list(kept.values()), notes
 
 
 def _choice_of_components(

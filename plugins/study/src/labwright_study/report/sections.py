@@ -298,7 +298,7 @@ class _Report:
         for dimension in self.study.space.dimensions:
             name = dimension.name
             begun, ended = (setting(params[name]) if name in params else "" for params in (start, end))
-            branch = f"if {dimension.when[0]} is {dimension.when[1]}" if dimension.when else ""
+            branch = f"if {dimension.condition}" if dimension.condition else ""
             of_best = () if best is None else (ended, at_end(dimension, end.get(name)))
             rows.append((dimension.path, branch, str(dimension.mark), begun, *of_best))
         columns = ("setting", "", "searched", "the recipe", *(() if best is None else (f"trial {best.number}", "")))

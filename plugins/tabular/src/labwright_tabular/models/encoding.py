@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Literal
 
 import torch
-from labwright import Choice, Classes, Integers, Uniform, Values
+from labwright import Choice, Classes, Integers, Uniform, Values, When
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -31,14 +31,16 @@ Bins = Annotated[
     Field(
         ge=1,
         le=256,
-        description="most bins that a `piecewise` number is cut into, by the values it has in training.",
+        description="most bins that a number is cut into, by the values it has in training.",
     ),
     Integers(4, 64, log=True),
+    When("numbers", "piecewise"),
 ]
 Sigma = Annotated[
     float,
-    Field(gt=0, description="standard deviation at the start of the frequencies of `periodic` numbers."),
+    Field(gt=0, description="standard deviation at the start of the frequencies."),
     Uniform(0.01, 10.0, log=True),
+    When("numbers", "periodic"),
 ]
 _FREQUENCIES = 24
 _NARROWEST = 1e-3  # of a bin, in standard units: one that is narrower would make its input huge

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import torch
-from labwright import LEFT_OUT, Choice, Image, Integers, LabwrightError, listed, nearest
+from labwright import LEFT_OUT, Choice, Image, Integers, LabwrightError, When, listed, nearest
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -49,8 +49,7 @@ class TorchvisionDetector(nn.Module):
         width: channels of the feature pyramid and of the heads; of `residual` an eighth in the first convolution.
         anchor: pixels along a side of the finest level's anchors, about; those of each coarser one have twice as many.
             torchvision has 32, for pictures of 800 pixels.
-        regions: regions of a picture that may hold something, drawn for the second stage to learn from; RetinaNet has
-            no such stage.
+        regions: regions of a picture that may hold something, drawn for the second stage to learn from.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class TorchvisionDetector(nn.Module):
         norm: Literal["group", "batch", "frozen"] = "group",
         width: Annotated[int, Field(ge=16, multiple_of=16), Integers(32, 128, step=16)] = 128,
         anchor: Annotated[int, Field(ge=4), Choice(8, 16, 32)] = 16,
-        regions: Annotated[int, Field(ge=4), Choice(32, 64, 128)] = 128,
+        regions: Annotated[int, Field(ge=4), Choice(32, 64, 128), When("architecture", but=("retinanet",))] = 128,
     ) -> None:
         super().__init__()
         if architecture == "mask-rcnn" and not isinstance(outputs, Instances):
