@@ -278,7 +278,7 @@ def test_targets_of_two_parts_are_filled_up_with_what_does_not_count():
 def test_groups_too_few_for_the_part_that_chooses_are_told_by_the_setting_of_its_share():
     settings = {"number": 2, "of": 3}
     groups = torch.arange(100) // 12  # eight in its 90 samples, of which this fold learns from five
-    with pytest.raises(LabwrightError, match=r"task\.data\.valid: 0\.1 is a part of 10, and 5 groups are what fold 2 "):
+    with pytest.raises(LabwrightError, match=r"task\.data\.valid: given 0\.1, and 5 groups are what fold 2 "):
         Fold(Numbers(groups=groups), **settings).prepare()
     parts = numbers_of(Fold(Numbers(groups=groups), **settings, valid=0.2))
     assert sum(map(len, parts.values())) == 90 and len(set(groups[parts["valid"]].tolist())) == 1

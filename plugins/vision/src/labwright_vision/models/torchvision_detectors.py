@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
@@ -42,7 +42,7 @@ class TorchvisionDetector(nn.Module):
         pretrained: whether the backbone begins with torchvision's weights of ImageNet, from its server or the local
             cache.
         trainable_layers: how many of the five stages of a backbone of torchvision are trained, the last ones; the
-            others stay as they began.
+            others stay as they began, by chance unless `pretrained` or the recipe's `start` gives them weights.
         norm: norm of the backbone. "group": GroupNorm, which suits small batches, in the pyramid and RetinaNet's head
             as well; "batch": BatchNorm, for 16 or more; "frozen": BatchNorm held as it was pretrained, else the
             identity.
@@ -72,13 +72,18 @@ class TorchvisionDetector(nn.Module):
                 "model.architecture: 'mask-rcnn' learns from masks, and the data has none: set task.data.masks=true, "
                 "where it has that, or take 'faster-rcnn'."
             )
-        self.architecture = architecture
+        self.architecture, self._held = architecture, 0 if pretrained else _STAGES - trainable_layers
         pyramid = _pyramid(architecture, backbone, inputs.channels, pretrained, trainable_layers, norm, width)
         if architecture == "retinanet":
             self.network = _retinanet(pyramid, len(outputs.names), anchor, norm)
         else:
             masks = architecture == "mask-rcnn"
             self.network = _two_stages(pyramid, len(outputs.names), anchor, width, regions, masks)
+
+    def remarks(self) -> Sequence[str]:
+        """That some stages are held as they were drawn, where nothing says otherwise."""
+        held = "stages of the backbone are held as they begin: as they were drawn, unless `start` gives them weights."
+        return (f"model.trainable_layers: {self._held} {held}",) if self._held else ()
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         """What RetinaNet says at each anchor, and what the others have found: both as `Boxes` says, or `Instances`."""
