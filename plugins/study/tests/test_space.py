@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from labwright.base.search import Choice, Integers, Uniform
-from labwright_study.space import Dimension, Space
+from labwright_study.dimension import Dimension
+from labwright_study.space import Space
 from parts import sorting
 from pydantic import Field
 from torch import nn

@@ -11,12 +11,12 @@ from functools import cached_property, partial
 from labwright.engine import duration, page
 
 from labwright_study.description import Description
+from labwright_study.dimension import Dimension
 from labwright_study.findings import Findings
 from labwright_study.importance import LEAST, Importance, best_of, importances
 from labwright_study.paired_tests import spread
 from labwright_study.report import figures
 from labwright_study.report.rows import Row, at_end, names, number, rows_of, setting
-from labwright_study.space import Dimension
 from labwright_study.trial_store import TrialStore
 
 MOST_BEST = 10  # trials in the table of the best
