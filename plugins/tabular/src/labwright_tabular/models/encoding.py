@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -42,6 +43,7 @@ Sigma = Annotated[
     Uniform(0.01, 10.0, log=True),
     When("numbers", "periodic"),
 ]
+DIM = 8  # unless a recipe says otherwise
 _FREQUENCIES = 24
 _NARROWEST = 1e-3  # of a bin, in standard units: one that is narrower would make its input huge
 
@@ -58,6 +60,7 @@ class Encoding(nn.Module):
         super().__init__()
         self.numbers = numbers_of(inputs, numbers, dim=dim, bins=bins, sigma=sigma) if inputs.numbers else None
         self.levels = Levels(inputs, dim) if inputs.categories else None
+        self.unread = dim if numbers == "plain" and not inputs.categories else None  # nothing has vectors of it
         each = 1 if numbers == "plain" else dim
         self.width = len(inputs.numbers) * each + len(inputs.categories) * dim
 
@@ -66,6 +69,11 @@ class Encoding(nn.Module):
         if self.levels is not None:
             parts.append(self.levels(codes_BC).flatten(1))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def remarks(self) -> Sequence[str]:
+        """That `dim` has no effect, where it was given and nothing becomes a vector."""
+        why = "numbers are plain, and there are no categories."
+        return (f"model.dim={self.unread} has no effect: {why}",) if self.unread not in (None, DIM) else ()
 
 
 def numbers_of(inputs: Fields, numbers: Embedding, *, dim: int, bins: int, sigma: float) -> nn.Module:
