@@ -126,9 +126,10 @@ class Fold(Around):
         out_N = deal(keys_N, self.of, self.seed) == self.number - 1
         seen = (~out_N).nonzero()[:, 0]
         # of the seen ones the first few of as many parts as give the share that is wanted
-        most = max(10, round(1 / min(self.valid, 1 - self.valid))) if self.valid else 1
-        left = len(keys_N[seen].unique()) if by == "group" else most
-        share = Fraction(self.valid).limit_denominator(min(most, left))
+        least = round(1 / min(self.valid, 1 - self.valid)) if self.valid else 1
+        left = len(keys_N[seen].unique()) if by == "group" else max(10, least)
+        fine = left // 3 if by == "group" else 10  # of more, some would have twice as many groups as others
+        share = Fraction(self.valid).limit_denominator(min(max(fine, least), left))
         if abs(share - self.valid) > self.valid / 4 or share == 1:
             raise LabwrightError(
                 f"task.data.valid: given {self.valid:g}, and {left} groups are what fold {self.number} learns from, "
