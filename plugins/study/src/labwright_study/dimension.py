@@ -120,8 +120,10 @@ def that_count(
 ) -> tuple[list[Dimension], list[str]]:
     """The dimensions that have an effect somewhere, each behind what it depends on, and notes on the others.
 
-    Raises LabwrightError for one that is asked for and has none.
+    Those under a choice that isn't searched are left out. Raises LabwrightError for one that is asked for and has none.
     """
+    names = {dimension.name for dimension in dimensions}
+    dimensions = [dimension for dimension in dimensions if dimension.when is None or dimension.when[0] in names]
     searched = {dimension.name: dimension for dimension in dimensions}
     kept, without = dict[str, Dimension](), dict[str, str]()
 

@@ -92,9 +92,7 @@ class Space:
                         f"{pattern!r} is nothing that is searched{nearest(pattern, known)} "
                         f"Searched are {listed(known, 40)}."
                     )
-        names = {dimension.name for dimension in dimensions}
-        whole = [dimension for dimension in dimensions if dimension.when is None or dimension.when[0] in names]
-        whole, idle = that_count(whole, asked, place)
+        whole, idle = that_count(dimensions, asked, place)
         if not whole:
             raise LabwrightError(
                 f"{where}: there is nothing to search; the components have no marks. Add some, such as "
