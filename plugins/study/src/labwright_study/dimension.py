@@ -129,7 +129,7 @@ def that_count(
 
     def keep(dimension: Dimension, above: tuple[str, ...] = ()) -> None:
         """Put it behind what it needs; `above` are those that need it, which of two that need each other come later."""
-        above, needs = (*above, dimension.name), []
+        above, needs = (*above, dimension.name), list[Need]()
         for need in dimension.needs:
             if need.name in searched and need.name not in (*above, *kept, *without):
                 keep(searched[need.name], above)

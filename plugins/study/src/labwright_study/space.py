@@ -230,11 +230,10 @@ def _conditions(experiment: Experiment, path: str, name: str) -> tuple[tuple[Nee
     settings = {} if owner is None or owner.target is None else signature(owner.target).settings
     if key not in settings:  # an entry of a table
         return (), ()
-    needs = []
+    needs, bears = list[Need](), list[Dependent]()
     for when in settings[key].conditions:
         now, default = _value(experiment, f"{above}.{when.setting}"), default_of(settings[when.setting])
         needs.append(Need(f"{name.removesuffix(key)}{when.setting}", when, now, default))
-    bears = []
     for one in settings.values():
         place, default = f"{above}.{one.name}", default_of(one)
         given = _value(experiment, place) != default
