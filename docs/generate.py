@@ -400,7 +400,7 @@ def ports_page() -> str:
     return _page([*lead, *(part for one in found for part in _class(one, f"lw.{one.__name__}")), *marks])
 
 
-_MARKS = (*search.Mark.__args__, search.PerTrial)
+_MARKS = (*search.Mark.__args__, search.PerTrial, search.When)
 
 
 def python() -> str:

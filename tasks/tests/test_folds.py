@@ -183,6 +183,15 @@ def test_known_groups_are_kept_together_in_all_parts():
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
 
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.25, 0.3, 0.4, 0.6, 0.9])
+def test_the_share_that_is_asked_for_is_held_out(share: float):
+    parts = numbers_of(Fold(Numbers(), number=1, of=3, valid=share))
+    assert len(parts["valid"]) == pytest.approx(share * 60, abs=1) and len(parts["train"]) > 0
+    groups = torch.arange(100) // 4
+    parts = numbers_of(Fold(Numbers(groups=groups), number=1, of=3, valid=max(share, 0.1)))
+    assert len(parts["valid"]) == pytest.approx(max(share, 0.1) * 60, abs=4)
+
+
 def test_known_times_make_each_fold_learn_from_what_came_before():
     times = torch.arange(100).flip(0)
     for number in (1, 4):
@@ -278,7 +287,7 @@ def test_targets_of_two_parts_are_filled_up_with_what_does_not_count():
 def test_groups_too_few_for_the_part_that_chooses_are_told_by_the_setting_of_its_share():
     settings = {"number": 2, "of": 3}
     groups = torch.arange(100) // 12  # eight in its 90 samples, of which this fold learns from five
-    with pytest.raises(LabwrightError, match=r"task\.data\.valid: 0\.1 is a part of 10, and 5 groups are what fold 2 "):
+    with pytest.raises(LabwrightError, match=r"task\.data\.valid: given 0\.1, and 5 groups are what fold 2 "):
         Fold(Numbers(groups=groups), **settings).prepare()
     parts = numbers_of(Fold(Numbers(groups=groups), **settings, valid=0.2))
     assert sum(map(len, parts.values())) == 90 and len(set(groups[parts["valid"]].tolist())) == 1

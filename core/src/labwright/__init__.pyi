@@ -20,6 +20,7 @@ from labwright.base.search import Integers as Integers
 from labwright.base.search import Part as Part
 from labwright.base.search import PerTrial as PerTrial
 from labwright.base.search import Uniform as Uniform
+from labwright.base.search import When as When
 from labwright.base.seeding import derived_seed as derived_seed
 from labwright.base.seeding import draws as draws
 from labwright.base.seeding import epoch_order as epoch_order

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 from labwright.base.search import Choice, Integers, Uniform
-from labwright_study.space import Dimension, Space
+from labwright_study.dimension import Dimension
+from labwright_study.space import Space
 from parts import sorting
 from pydantic import Field
 from torch import nn
@@ -49,6 +50,25 @@ class Flat(nn.Module):
         self.head = nn.Linear(inputs.shape[0], len(outputs.names))
 
 
+class Coded(nn.Module):
+    """A model with settings that count under others, one of which isn't searched, and two that need each other."""
+
+    def __init__(
+        self,
+        inputs: lw.Features,
+        outputs: lw.Classes,
+        *,
+        bins: Annotated[int, Field(ge=1), Integers(2, 9), lw.When("kind", "binned")] = 4,
+        kind: Annotated[str, Choice("plain", "binned", "waves")] = "waves",
+        sigma: Annotated[float, Uniform(0.1, 1.0), lw.When("kind", "waves")] = 0.5,
+        power: Annotated[int, Field(ge=1), lw.When("kind", "waves")] = 1,
+        bands: Annotated[int, Integers(0, 2), lw.When("band", but=(0,))] = 2,
+        band: Annotated[int, Integers(0, 3), lw.When("bands", but=(0,))] = 1,
+    ) -> None:
+        super().__init__()
+        self.head = nn.Linear(inputs.shape[0], len(outputs.names))
+
+
 class Deeper(Deep):
     """One more, which is no choice anywhere."""
 
@@ -59,6 +79,7 @@ class Models:
         return [
             lw.Component("model", "toys/deep", f"{__name__}:Deep", "one"),
             lw.Component("model", "toys/flat", f"{__name__}:Flat", "another"),
+            lw.Component("model", "toys/coded", f"{__name__}:Coded", "settings that count under others"),
             lw.Component("model", "toys/deeper", f"{__name__}:Deeper", "one more"),
         ]
 
@@ -327,3 +348,66 @@ def test_what_is_wrong_with_a_search_by_hand_names_the_option_and_one_of_a_recip
     with pytest.raises(lw.LabwrightError) as refused:
         Space.of(experiment, search={"model.width": {"low": 8}})
     assert str(refused.value) == "--search.\"model.width\": given {'low': 8}; a range needs a number for high."
+
+
+CODED = {"name": "toys/coded", "power": 3}
+OF_CODED = ("model.bins", "model.sigma", "model.bands", "model.band")
+
+
+@pytest.fixture(scope="module")
+def coded() -> lw.Experiment:
+    return experiment(CODED)
+
+
+@settings(max_examples=25, deadline=None)
+@given(seed=some.integers(0, 2**31))
+def test_a_setting_is_searched_where_it_counts_and_has_its_default_elsewhere(coded: lw.Experiment, seed: int):
+    recipe, found = coded, Space.of(coded)
+    trial, values = draw(found, seed)
+    kind = values["model.kind"]
+    assert ("model.bins" in trial.params) == (kind == "binned") and ("model.sigma" in trial.params) == (kind == "waves")
+    assert ("model.bands" in trial.params) == (values["model.band"] != 0)
+    assert found.whole(trial.params) and found.values(trial.params) == values
+    own = recipe.varied(values).model.settings  # which isn't refused
+    assert own.get("power", 1) == (3 if kind == "waves" else 1)
+    assert "bins" in own if kind == "binned" else "bins" not in own
+
+
+def test_a_dimension_stands_behind_what_it_depends_on_and_says_on_what(coded: lw.Experiment):
+    found = Space.of(coded)
+    assert names(found)[:5] == ["model.kind", "model.bins", "model.sigma", "model.band", "model.bands"]
+    conditions = {one.path: one.condition for one in found.dimensions if one.condition}
+    assert conditions == {
+        "model.bins": 'kind is "binned"',
+        "model.sigma": 'kind is "waves"',
+        "model.bands": "band is not 0",
+    }
+    assert found.json()["model.bins"]["if"] == 'kind is "binned"'
+    assert found.whole(found.point()) and "model.bins" not in found.point()
+
+
+def test_what_a_trial_of_before_drew_without_effect_is_left_out(coded: lw.Experiment):
+    found = Space.of(coded)
+    values = found.values({"model.kind": "plain", "model.bins": 9, "model.bands": 1, "model.band": 0})
+    assert values == {"model.kind": "plain", "model.bins": 4, "model.power": 1, "model.band": 0, "model.bands": 2}
+    coded.varied(values)
+
+
+def test_where_the_condition_is_fixed_it_is_searched_always_or_not_at_all(coded: lw.Experiment):
+    found = Space.of(coded, fixed=("model.kind",))
+    assert not {"model.bins", "model.kind"} & set(names(found)) and "model.sigma" in names(found)
+    assert [one.condition for one in found.dimensions if one.path == "model.sigma"] == [""]
+    assert found.notes[0] == 'without effect here and not searched: model.bins (it counts where kind is "binned").'
+    with pytest.raises(lw.LabwrightError, match=r"\"model\.bins\": it has no effect here: .* Leave it out\."):
+        Space.of(coded, search={"model.bins": [3, 5]}, fixed=("model.kind",))
+
+
+def test_under_a_choice_of_models_each_setting_counts_within_its_own():
+    recipe = experiment("toys/flat")
+    found = Space.of(recipe, search={"model": ["toys/coded", "toys/flat"]})
+    bins = next(one for one in found.dimensions if one.path == "model.bins")
+    assert bins.condition == 'model is toys/coded and kind is "binned"'
+    for seed in range(12):
+        trial, values = draw(found, seed)
+        assert (bins.name in trial.params) == (values.get("model.kind") == "binned")
+        recipe.varied(values)

@@ -16,13 +16,13 @@ import optuna
 import pytest
 from labwright.base.search import Choice, Integers, Uniform
 from labwright.report.charts import SERIES
+from labwright_study.dimension import Dimension
 from labwright_study.dominance import REPORTS
 from labwright_study.importance import LEAST, importances
 from labwright_study.report import figures
 from labwright_study.report import sections as sections_of_report
 from labwright_study.report.axes import Scale
 from labwright_study.report.rows import Row, number, rows_of
-from labwright_study.space import Dimension
 from labwright_study.trial_store import TrialStore
 from optuna.trial import TrialState
 from test_studies import Searched, experiment, study

@@ -47,6 +47,12 @@ class BadDefault(nn.Module):
     def __init__(self, inputs: lw.Features, *, rate: Annotated[float, Field(lt=1)] = 1.5) -> None: ...
 
 
+class Dangling(nn.Module):
+    """A setting that counts under one that isn't there."""
+
+    def __init__(self, inputs: lw.Features, *, rate: Annotated[float, lw.When("mode", "fast")] = 0.5) -> None: ...
+
+
 class Doubled(nn.Module):
     """A setting that is another each time it is read."""
 

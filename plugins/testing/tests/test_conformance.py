@@ -31,6 +31,7 @@ FAULTS = [  # kind, class, the check that finds it, what is said
     ("model", "Untold", "says-what-each-setting-is", "nothing is said of width"),
     ("model", "Unannotated", "has-settings-that-can-be-checked", "parameter 'width': it has no annotation"),
     ("model", "BadDefault", "has-settings-that-can-be-checked", "its default 1.5 isn't what its annotation allows"),
+    ("model", "Dangling", "has-settings-that-can-be-checked", "rate counts where mode is .*, and there is no such"),
     ("loss", "Doubled", "has-settings-that-survive-toml-and-json", "rate: 0.5 is read again as 1.0"),
     ("model", "SearchedTooFar", "is-searched-among-valid-values", "rate is searched at 2.0, which isn't valid"),
     ("model", "Heads", "can-be-built-with-sampled-settings", "it can't be built: .*heads must divide width"),

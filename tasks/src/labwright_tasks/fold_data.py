@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
+from fractions import Fraction
 from typing import Annotated, Any, Literal, cast
 
 import torch
@@ -52,8 +53,8 @@ class Fold(Around):
         by: how samples are dealt out: `group` keeps those that belong together in one fold; in the order of `time` a
             fold learns from what came before it alone; `class` deals out each class in proportion; `nothing` is chance.
             Left out, the first of these that the data tells of its samples.
-        valid: share of what isn't held out that is `valid`, the last of it in the order of time, else one part of a
-            whole number of parts, half at most; 0: none.
+        valid: share of what isn't held out that is `valid`, the last of it in the order of time, else some of up to ten
+            equal parts, such as 2 of 5, or one of more; 0: none.
         seed: of the draw that deals samples out; in the order of time nothing is drawn.
     """
 
@@ -124,15 +125,19 @@ class Fold(Around):
         deal = by_group if by == "group" else stratified
         out_N = deal(keys_N, self.of, self.seed) == self.number - 1
         seen = (~out_N).nonzero()[:, 0]
-        # of the seen ones as many parts as make one of them the share that is wanted
-        parts = round(1 / self.valid) if self.valid else 0
-        if by == "group" and parts > (left := len(keys_N[seen].unique())):
+        # of the seen ones the first few of as many parts as give the share that is wanted
+        least = round(1 / min(self.valid, 1 - self.valid)) if self.valid else 1
+        left = len(keys_N[seen].unique()) if by == "group" else max(10, least)
+        fine = left // 3 if by == "group" else 10  # of more, some would have twice as many groups as others
+        share = Fraction(self.valid).limit_denominator(min(max(fine, least), left))
+        if abs(share - self.valid) > self.valid / 4 or share == 1:
             raise LabwrightError(
-                f"task.data.valid: {self.valid:g} is a part of {parts}, and {left} groups are what fold {self.number} "
-                "learns from, each of which stays whole: raise it, or set it to 0."
+                f"task.data.valid: given {self.valid:g}, and {left} groups are what fold {self.number} learns from, "
+                "each of which stays whole: choose a share that they can make, or 0."
             )
-        second_N = deal(keys_N[seen], max(2, parts), self.seed + 1) if parts else torch.ones(len(seen))
-        return {"train": seen[second_N != 0], "valid": seen[second_N == 0], "test": out_N.nonzero()[:, 0]}
+        parts_N = deal(keys_N[seen], share.denominator, self.seed + 1) if share else torch.ones(len(seen))
+        held_N = parts_N < share.numerator
+        return {"train": seen[~held_N], "valid": seen[held_N], "test": out_N.nonzero()[:, 0]}
 
     def _way(self, whole: Chosen) -> str:
         known = {

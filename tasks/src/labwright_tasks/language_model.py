@@ -27,6 +27,7 @@ from labwright import (
     Split,
     Task,
     Tokens,
+    When,
     evaluating,
     generator,
     listed,
@@ -125,7 +126,6 @@ class LanguageModel(Task):
         stop: texts that end what is written, and aren't shown.
         beams: beginnings that a search for the most probable text goes on with; left out or 1, tokens are drawn.
         length_penalty: power by which a search with `beams` favours long texts, 0 compares log P alone; left out, 0.6.
-            Without a search it does nothing.
         metrics: what is measured in place of the metrics above; those of classes are given every token that follows
             another.
         goal: metric by which models are compared and the best weights chosen, or with its direction `NAME:minimize`;
@@ -139,7 +139,7 @@ class LanguageModel(Task):
         self,
         data: Annotated[Data, Part("data")],
         *,
-        temperature: Temperature = 0.8,
+        temperature: Annotated[Temperature, When("beams", None, 1)] = 0.8,
         top_k: TopK | None = None,
         top_p: TopP | None = None,
         min_p: MinP | None = None,
@@ -149,7 +149,7 @@ class LanguageModel(Task):
         beams: Annotated[int, Field(ge=1, le=1000)] | None = None,
         length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None,
         length: Length = 300,
-        sample_seed: Seed = 0,
+        sample_seed: Annotated[Seed, When("beams", None, 1)] = 0,
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,
         goal: str | None = None,
     ) -> None:

@@ -11,7 +11,19 @@ from copy import deepcopy
 from typing import Annotated, Any, ClassVar
 
 import torch
-from labwright import Choice, Family, Group, LabwrightError, Optimizer, PerTrial, Schedule, Uniform, listed, nearest
+from labwright import (
+    Choice,
+    Family,
+    Group,
+    LabwrightError,
+    Optimizer,
+    PerTrial,
+    Schedule,
+    Uniform,
+    When,
+    listed,
+    nearest,
+)
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -59,7 +71,7 @@ class LibraryOptimizer(Optimizer):
         weight_decay: Annotated[float | None, Field(ge=0)] = None,
         schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant",
         warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0,
-        end: Annotated[float, Field(gt=0, le=1)] = 1e-3,
+        end: Annotated[float, Field(gt=0, le=1), When("schedule", but=("constant", "step", "torch/*"))] = 1e-3,
         groups: dict[str, Group] | None = None,
         layer_decay: Annotated[float | None, Field(gt=0, le=1), PerTrial()] = None,
         options: dict[str, Any] | None = None,

@@ -1,11 +1,14 @@
-"""Marks that stand beside a setting: where to look for a good value, and that it is a component itself.
+"""Marks that stand beside a setting: where to look for a good value, where it counts at all, that it is a component.
 
 A field's type and `Field` say what is valid; a mark says what a study tries. The two are independent.
 """
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 NONE = "none"  # how a setting that is left out is written
@@ -79,7 +82,7 @@ class Choice:
         object.__setattr__(self, "options", options)
 
     def __str__(self) -> str:
-        return " | ".join(map(said, self.options))
+        return " | ".join(NONE if option is None else str(option) for option in self.options)
 
 
 Mark = Uniform | Integers | Choice
@@ -111,6 +114,25 @@ class Part:
     contract: type | None = None
 
 
-def said(value: Any) -> str:
-    """A value as people read it."""
-    return NONE if value is None else str(value)
+class When:
+    """Says that a setting counts only where another one of its component has one of these values, or none of `but`.
+
+    A recipe that sets it elsewhere, to anything but its default, is refused, and a study doesn't search it there. Of
+    several beside one setting all have to hold. A setting that is left out has the value None, a component that of its
+    name, for which a value may have a `*`.
+
+    Example: `sigma: Annotated[float, Field(gt=0), lw.When("numbers", "periodic")] = 0.1`
+    """
+
+    def __init__(self, setting: str, *values: Any, but: tuple[Any, ...] = ()) -> None:
+        self.setting, self.values, self.but = setting, values, but
+
+    def holds(self, value: Any) -> bool:
+        """Whether the other setting's value is one under which this one counts."""
+        name = value.get("name") if isinstance(value, Mapping) else getattr(value, "name", value)
+        values = self.but or self.values
+        return bool(self.but) != any(name == one or fnmatchcase(str(name), str(one)) for one in values)
+
+    def __str__(self) -> str:
+        words = ("left out" if value is None else json.dumps(value, default=str) for value in self.but or self.values)
+        return f"{self.setting} is {'not ' * bool(self.but)}{' or '.join(words)}"

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
-from labwright.base.search import Choice, PerTrial, Uniform
+from labwright.base.search import Choice, PerTrial, Uniform, When
 from labwright.interfaces.optimizer import Group, Optimizer, Schedule
 
 FUSED_DEVICES = ("cpu", "cuda", "mps", "xpu")  # where PyTorch has the kernels since 2.5
@@ -61,7 +61,7 @@ class Elementwise(Optimizer):
     weight_decay: Annotated[float, Field(ge=0), PerTrial()] = 0.0
     schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle"), PerTrial()] = "constant"
     warmup: Annotated[float, Field(ge=0, lt=1), PerTrial()] = 0.0
-    end: Annotated[float, Field(gt=0, le=1), PerTrial()] = 1e-3
+    end: Annotated[float, Field(gt=0, le=1), PerTrial(), When("schedule", but=("constant", "step", "torch/*"))] = 1e-3
 
     def __post_init__(self, groups: dict[str, Group] | None, layer_decay: float | None) -> None:
         super().__post_init__(groups, layer_decay)

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from labwright.base.errors import LabwrightError
-from labwright.base.search import PerTrial, Uniform
+from labwright.base.search import PerTrial, Uniform, When
 from labwright.builtin.elementwise import Elementwise, State, Together
 from labwright.interfaces.optimizer import Group
 
@@ -38,7 +38,7 @@ class SGD(Elementwise):
 
     lr: Annotated[float, Field(gt=0), Uniform(1e-3, 1.0, log=True), PerTrial()] = 0.1
     momentum: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.99), PerTrial()] = 0.0
-    dampening: Annotated[float, Field(ge=0, le=1), PerTrial()] = 0.0
+    dampening: Annotated[float, Field(ge=0, le=1), PerTrial(), When("momentum", but=(0,))] = 0.0
     nesterov: bool = False
 
     def __post_init__(self, groups: dict[str, Group] | None, layer_decay: float | None) -> None:

@@ -104,8 +104,7 @@ def _parameters(target: Any, method: str) -> list[str] | None:
     function = getattr(target, method, None)
     if function is None:
         return None
-    names = list(inspect.signature(function).parameters)
-    return names[1:] if inspect.isclass(target) else names
+    return list(inspect.signature(function).parameters)[inspect.isclass(target) :]
 
 
 def fitting_names(kind: str, recipe: str, plugins: Plugins) -> list[str]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown
 from labwright.base.memory import Room, out_of_memory
-from labwright.base.search import Mark, Part
+from labwright.base.search import Mark, Part, When
 from labwright.config.recipe import Source, parsed
 from labwright.config.signature import Setting, label_of, plain, signature
 from labwright.plugin.registry import Plugins
@@ -53,6 +53,17 @@ class Where:
     def __str__(self) -> str:
         keys = [key if re.fullmatch(r"[\w-]+|\[\d+\]", key) else f'"{key}"' for key in self.path]
         return (self.source.place(self.path) if self.source else "") + ".".join(keys).replace(".[", "[")
+
+
+class Idle(LabwrightError):
+    """A setting that was given where it doesn't count: its `path`, and the one that it depends on."""
+
+    def __init__(self, where: Where, given: Any, when: When, beside: Any, label: str) -> None:
+        self.path, other = str(Where(where.path)), Where((*where.path[:-1], when.setting))
+        super().__init__(
+            f"{where}: given {shown(given)}, which has no effect: it counts where {when}, and here "
+            f"{When(when.setting, beside)} ({label}). Leave it out, as an override `{self.path}=`, or set {other}."
+        )
 
 
 @dataclass(frozen=True)
@@ -143,10 +154,8 @@ class ComponentSpec:
     def marks(self) -> dict[str, Mark]:
         """The search marks of this component and its parts, by dotted path."""
         marks: dict[str, Mark] = {}
-        if self.thing is not None:
-            return marks
         # in the order of the constructor, which is that of a study's dimensions
-        for key, setting in signature(self.target).settings.items():
+        for key, setting in ({} if self.thing is not None else signature(self.target).settings).items():
             if setting.mark is not None:
                 marks[key] = setting.mark
             for place, part in _placed(key, self.settings.get(key) or {}).items() if setting.part else ():
@@ -266,7 +275,7 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
 
     Raises:
         LabwrightError: with place, value and what is allowed; for a setting of before, what the class attribute
-            `moved` says to write now.
+            `moved` says to write now; for one that doesn't count beside the others, under which it would (Idle).
     """
     settings = signature(target).settings
     for key in table:
@@ -290,6 +299,12 @@ def validated(target: Any, table: Mapping[str, Any], label: str, plugins: Plugin
                 result[key] = _resolved_part(setting.part, setting.several, part, plugins, here)
         elif value is not None:
             result[key] = checked(setting, value, here, label)
+    for key, value in result.items():
+        # a default says nothing: a run's own recipe has them all
+        for when in settings[key].conditions if value != settings[key].default else ():
+            beside = result.get(when.setting, settings[when.setting].default)
+            if not when.holds(beside):
+                raise Idle(where / key, value, when, beside, label)
     return result
 
 

@@ -27,7 +27,7 @@ from pydantic.errors import PydanticSchemaGenerationError, PydanticUserError
 from torch import Tensor, nn
 
 from labwright.base.errors import LabwrightError
-from labwright.base.search import Choice, Integers, Mark, Part, PerTrial, Uniform
+from labwright.base.search import Choice, Integers, Mark, Part, PerTrial, Uniform, When
 from labwright.data.ports import Port
 
 MISSING = inspect.Parameter.empty
@@ -42,7 +42,7 @@ class Setting:
 
     `several` is (list,) or (dict,) for a setting that holds several components, (dict, list) for a table of lists.
     `per_trial` says that fused trials may differ in it. `description` is what `Args:` of the docstring says of it, or
-    its `Field(description=...)`.
+    its `Field(description=...)`, and where it counts, which are its `conditions`.
 
     Example: `lw.signature(GPT).settings["width"].validated(128)`
     """
@@ -55,6 +55,7 @@ class Setting:
     per_trial: bool = False
     several: tuple[type, ...] = ()
     description: str = ""
+    conditions: tuple[When, ...] = ()
 
     @property
     def required(self) -> bool:
@@ -166,6 +167,7 @@ def hints_of(target: Any) -> dict[str, Any]:
 
 def _setting(where: str, parameter: inspect.Parameter, hint: Any, said: str) -> Setting:
     bare, extras, optional = unwrapped(hint)
+    conditions = tuple(extra for extra in extras if isinstance(extra, When))
     several: list[type] = []
     within = bare
     while typing.get_origin(within) in (list, dict):
@@ -188,7 +190,8 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any, said: str) -> 
     default = parameter.default
     per_trial = any(isinstance(extra, PerTrial) for extra in extras)
     said = said or next((text for extra in extras if (text := getattr(extra, "description", None))), "")
-    setting = Setting(parameter.name, adapter, default, mark, part, per_trial, tuple(several), said)
+    said += f" It counts where {' and '.join(map(str, conditions))}." if said and conditions else ""
+    setting = Setting(parameter.name, adapter, default, mark, part, per_trial, tuple(several), said, conditions)
     fault = ""
     # TOML has no null, so that such a None could never be written in a recipe
     if optional and default is not None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from labwright.base.durations import Stretch
 from labwright.base.elsewhere import brought
 from labwright.base.errors import LabwrightError, listed, nearest
-from labwright.base.search import Choice, Part, PerTrial, Uniform
+from labwright.base.search import Choice, Part, PerTrial, Uniform, When
 from labwright.interfaces.task import Goal
 
 
@@ -103,7 +103,7 @@ class Optimizer(_Grouped):
         schedule: how the rate goes: constant, linear, cosine or another name of `labwright list schedules`, or a table
             with one and its settings.
         warmup: the share of the run in which the rate first rises linearly from 0.
-        end: the share of `lr` that falling schedules end with; constant, step and those of torch don't look at it.
+        end: the share of `lr` that falling schedules end with.
         groups: what differs for parameters whose names match a pattern such as "*.bias"; the first pattern wins.
         layer_decay: multiplies the rate once for each layer below the top.
 
@@ -116,7 +116,7 @@ class Optimizer(_Grouped):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
     schedule: Annotated[Schedule, Choice("constant", "cosine", "one-cycle")] = "constant"
     warmup: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    end: Annotated[float, Field(gt=0, le=1)] = 1e-3
+    end: Annotated[float, Field(gt=0, le=1), When("schedule", but=("constant", "step", "torch/*"))] = 1e-3
     groups: InitVar[dict[str, Group] | None] = None
     layer_decay: InitVar[LayerDecay | None] = None
 

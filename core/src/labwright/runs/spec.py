@@ -206,8 +206,7 @@ class ExperimentSpec:
         descent = {
             "loss": self.loss,
             "optimizer": self.optimizers,
-            "train.epochs": self.train.epochs,
-            "train.steps": self.train.steps,
+            **{f"train.{key}": getattr(self.train, key) for key in ("epochs", "steps", "clip", "ema", "drop_last")},
             "start": self.start,
         }
         given = [field for field, value in descent.items() if value]

@@ -11,6 +11,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_gan.augment import Kind
+from labwright_gan.generative import JUDGE_EPOCHS
 from labwright_gan.metrics import Seen
 from labwright_gan.task import Adversarial, Drawn
 
@@ -44,7 +45,7 @@ class Adaptive(Adversarial):
         conditional: bool = False,
         critic_steps: Annotated[int, Field(ge=1)] = 1,
         judge: Path | None = None,
-        judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        judge_epochs: Annotated[int, Field(ge=1)] = JUDGE_EPOCHS,
         film: Annotated[int, Field(ge=0, le=200)] = 0,
         augment: Annotated[tuple[Kind, ...], Field(min_length=1)] = ("translation", "cutout"),
         target: Annotated[float, Field(gt=-1, lt=1), Uniform(0.3, 0.8)] = 0.6,

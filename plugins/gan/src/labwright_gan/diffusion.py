@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Protocol, final
 
 import torch
-from labwright import Batch, Choice, Data, Features, Image, LabwrightError, Part, Port
+from labwright import Batch, Choice, Data, Features, Image, LabwrightError, Part, Port, When
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
-from labwright_gan.generative import Generative
+from labwright_gan.generative import JUDGE_EPOCHS, Generative
 from labwright_gan.ports import Noised
 
 Predicted = Literal["v", "epsilon"]
+_SAMPLING_STEPS = 50  # unless a recipe says otherwise, or there are fewer
 _PROCESS = "process.json"
 
 
@@ -118,8 +119,8 @@ class Diffusion(Generative):
         schedule: how the share of the noise grows over the steps: as Nichol & Dhariwal 2021, or as Ho et al. 2020.
         predicts: what the model predicts: the velocity (Salimans & Ho 2022), or the noise.
         unasked: share of the training samples of which the model isn't told the class, so that `guidance` can be other
-            than 1. Without `conditional` it has no effect.
-        sampling_steps: steps in which a sample is made, at most `steps`.
+            than 1.
+        sampling_steps: steps in which a sample is made; left out, 50, or `steps` where they are fewer.
         guidance: how much the class counts that is asked for: 1 as the model has learned it; more makes it plainer,
             samples more alike, and a step two calls of the model; 0 takes no notice of it. Other than 1 it needs
             `conditional` and `unasked`.
@@ -136,12 +137,12 @@ class Diffusion(Generative):
         steps: Annotated[int, Field(ge=2, le=10_000)] = 1000,
         schedule: Annotated[Literal["cosine", "linear"], Choice("cosine", "linear")] = "cosine",
         predicts: Annotated[Predicted, Choice("v", "epsilon")] = "v",
-        unasked: Annotated[float, Field(ge=0, lt=1)] = 0.1,
-        sampling_steps: Annotated[int, Field(ge=1)] = 50,
+        unasked: Annotated[float, Field(ge=0, lt=1), When("conditional", True)] = 0.1,
+        sampling_steps: Annotated[int, Field(ge=1)] = _SAMPLING_STEPS,
         guidance: Annotated[float, Field(ge=0)] = 1.0,
         eta: Annotated[float, Field(ge=0, le=1)] = 0.0,
         judge: Path | None = None,
-        judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        judge_epochs: Annotated[int, Field(ge=1)] = JUDGE_EPOCHS,
         film: Annotated[int, Field(ge=0, le=200)] = 0,
     ) -> None:
         super().__init__(data, conditional=conditional, judge=judge, judge_epochs=judge_epochs, film=film)
@@ -150,6 +151,10 @@ class Diffusion(Generative):
             raise LabwrightError(
                 f"task.guidance: given {guidance}; other than 1 it compares a class's prediction with that of none, "
                 f"for which it needs {needs}."
+            )
+        if sampling_steps > steps and sampling_steps != _SAMPLING_STEPS:
+            raise LabwrightError(
+                f"task.sampling_steps: given {sampling_steps}; a sample is made in at most the {steps} of task.steps."
             )
         self.process, self.predicts, self.unasked = Process(steps, schedule), predicts, unasked
         self.learned = {"steps": steps, "schedule": schedule, "predicts": predicts}  # what a model's answers rest on

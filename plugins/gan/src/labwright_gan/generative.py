@@ -55,6 +55,7 @@ _LOOKED_AT = 2000  # samples, at random, which a report draws or looks among, an
 _DIGITS = 18  # that a seed has at most
 _WAYS = 4  # from one latent to another
 _ON_ONE_LINE = 1e-3  # the sine of the angle between two latents
+JUDGE_EPOCHS = 10  # unless a recipe says otherwise
 _FILMED = 2  # samples of each row of a film's frame
 _AT_ONCE = 256  # training samples
 
@@ -126,8 +127,8 @@ class Generative(Task):
         conditional: whether a sample is made of a class that is asked for; needs data with classes.
         judge: folder of a run whose classifier of the same pictures and classes measures what is made; left out, a
             small one is trained.
-        judge_epochs: passes that the small classifier makes over the training part, and the one that learns from
-            generated pictures alone over these.
+        judge_epochs: passes that the small classifier makes over the training part, and with `conditional` the one that
+            learns from generated pictures alone over these.
         film: how many moments of the training the report shows pictures of, as a film; 0: none.
 
     Raises LabwrightError for data that is neither pictures nor points, for classes the data hasn't, and in `prepare`
@@ -146,6 +147,11 @@ class Generative(Task):
                 )
         if judge is not None and not issubclass(data.item, Image):
             raise LabwrightError(f"task.judge: a judge looks at pictures; {type(data).__name__} offers points.")
+        if film and not issubclass(data.item, Image):
+            raise LabwrightError(f"task.film: it shows pictures; {type(data).__name__} offers points. Leave it out.")
+        if judge_epochs != JUDGE_EPOCHS and (not issubclass(data.item, Image) or (judge and not conditional)):
+            why = "task.judge has learned already" if judge else f"{type(data).__name__} offers points, without a judge"
+            raise LabwrightError(f"task.judge_epochs: given {judge_epochs}, and {why}. Leave it out.")
         self.data, self.conditional, self.judge_epochs = data, conditional, judge_epochs
         self.judge_folder = self.named_judge = None if judge is None else judge.expanduser()
         self.scaling: Scaling | None = None

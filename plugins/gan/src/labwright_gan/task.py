@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_gan.augment import Kind, augmented, draws
-from labwright_gan.generative import Generative
+from labwright_gan.generative import JUDGE_EPOCHS, Generative
 from labwright_gan.losses import AdversarialContract, Score, compares, full, slope_penalty
 from labwright_gan.models.pair import computed_once
 from labwright_gan.ports import ClassLatent
@@ -63,7 +63,7 @@ class Adversarial(Generative):
         conditional: bool = False,
         critic_steps: Annotated[int, Field(ge=1), Integers(1, 5)] = 1,
         judge: Path | None = None,
-        judge_epochs: Annotated[int, Field(ge=1)] = 10,
+        judge_epochs: Annotated[int, Field(ge=1)] = JUDGE_EPOCHS,
         film: Annotated[int, Field(ge=0, le=200)] = 0,
         augment: tuple[Kind, ...] = (),
     ) -> None:

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from labwright_nlp.answer_scores import exact, overlap
-from labwright_nlp.data.questions import Asked, AskedBatch, Window, batch_of, spans
+from labwright_nlp.data.questions import Asked, AskedBatch, AskedTexts, Window, batch_of, spans
 from labwright_nlp.models.masks import filled
 from labwright_nlp.ports import Spans
 
@@ -40,7 +40,7 @@ class Answering(Task):
         data: questions about texts.
         longest: most tokens of an answer that is given.
         threshold: where some training questions have no answer, it is none if every window is surer of that than of any
-            stretch by more than this, in logits.
+            stretch by more than this, in logits. Where all have one it has no effect, and a run says so.
     """
 
     goal = Goal("f1", "maximize")
@@ -67,6 +67,9 @@ class Answering(Task):
         train = self.data.split("train")
         asked = (one for batch in IndexedBatches.in_order(train, _AT_ONCE) for one in batch.asked) if train else ()  # type: ignore[attr-defined]
         self.none_meant = not all(one.question.answers for one in asked)
+        if self.threshold and not self.none_meant and isinstance(self.data, AskedTexts):
+            every = "every training question has an answer, so that one is always given"
+            self.data.noted = (f"task.threshold={self.threshold:g} has no effect: {every}.",)
 
     def weight(self, batch: AskedBatch) -> float:
         return len(batch.targets)

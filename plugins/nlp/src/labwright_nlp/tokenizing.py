@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-from labwright import LabwrightError, located
+from labwright import LabwrightError, When, located
 from pydantic import Field
 
 if TYPE_CHECKING:
@@ -48,9 +48,9 @@ Vocabulary = Annotated[
     int,
     Field(
         ge=3,
-        description="most tokens of a learned tokenizer, those of special meaning included; bytes and pretrained ones "
-        "are as many as they are.",
+        description="most tokens of a learned tokenizer, those of special meaning included.",
     ),
+    When("tokenizer", but=("byte", "pretrained")),
 ]
 Pretrained = Annotated[
     Path | None,

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, final
 
 import numpy as np
 import torch
-from labwright import Batch, Choice, Integers, LabwrightError, Part, Split, Steps, Uniform, generator
+from labwright import Batch, Choice, Integers, LabwrightError, Part, Split, Steps, Uniform, When, generator
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -55,7 +55,7 @@ class OnPolicy(Acting):
         discount: factor by which a reward counts less for each step that it comes later.
         gae: lambda of GAE, the share of later advantages: 0 is the error of one step, 1 the whole return less the
             value.
-        clip: how far from 1 the ratio of new to old probabilities counts, of `ppo` alone.
+        clip: how far from 1 the ratio of new to old probabilities counts.
         entropy: weight of the policy's entropy in the loss, in nats; 0 leaves it out.
         value: weight of the squared error of values in the loss.
         normalize_rewards: whether rewards are divided by the standard deviation of the discounted return so far.
@@ -73,7 +73,7 @@ class OnPolicy(Acting):
         passes: Annotated[int, Field(ge=1), Integers(1, 20)] = 10,
         discount: Annotated[float, Field(ge=0, le=1), Uniform(0.9, 0.999)] = 0.99,
         gae: Annotated[float, Field(ge=0, le=1), Uniform(0.8, 1.0)] = 0.95,
-        clip: Annotated[float, Field(gt=0), Uniform(0.1, 0.4)] = 0.2,
+        clip: Annotated[float, Field(gt=0), Uniform(0.1, 0.4), When("objective", "ppo")] = 0.2,
         entropy: Annotated[float, Field(ge=0), Uniform(0.0, 0.1)] = 0.0,
         value: Annotated[float, Field(ge=0), Uniform(0.2, 1.0)] = 0.5,
         normalize_rewards: bool = False,

@@ -1,7 +1,8 @@
 """The search space of an experiment: the marks of its components, and what its `[search]` table makes of them.
 
 A setting below a component that is itself searched exists only where that component is chosen. It is stored as
-`model[vision/mlp].depth`, since a study has one kind of parameter for a name, and shown as `model.depth`.
+`model[vision/mlp].depth`, since a study has one kind of parameter for a name, and shown as `model.depth`. One that
+counts only under a value of another (`labwright.When`) is searched only there, and has its default elsewhere.
 """
 
 from __future__ import annotations
@@ -26,67 +27,14 @@ from labwright import (
 )
 from labwright.engine import NONE, ComponentSpec, Where, checked
 
+from labwright_study.dimension import Dependent, Dimension, Mark, Need, default_of, that_count
+
 if TYPE_CHECKING:
     import optuna
 
-Mark = Uniform | Integers | Choice
 BATCH_SIZE = "train.batch_size"
 RANGE = ("low", "high", "log", "step")
 EXAMPLES = "{ low = 1e-4, high = 1e-1, log = true }, a list of choices, or false for none"
-
-
-@dataclass(frozen=True)
-class Dimension:
-    """One parameter of a study: the path it sets in a recipe, where it is looked for, and under which choice.
-
-    `name` is what the storage calls it. `values` are what the labels of a Choice stand for, where these aren't plain.
-    `when` is the dimension and the label under which this one exists. `own` holds the recipe's own value, as the study
-    stores it; it is empty where the recipe has none here, or one that no mark of this kind can hold.
-    """
-
-    name: str
-    path: str
-    mark: Mark
-    values: Mapping[Any, Any] | None = None
-    when: tuple[str, Any] | None = None
-    own: tuple[Any, ...] = ()
-
-    def value(self, label: Any) -> Any:
-        """What is set in the recipe for a value that the study stores."""
-        return self.values[label] if self.values is not None else label
-
-    def suggested(self, trial: optuna.Trial) -> Any:
-        if isinstance(self.mark, Choice):
-            return trial.suggest_categorical(self.name, self.mark.options)
-        if isinstance(self.mark, Integers):
-            low, high, step = self.mark.low, self.mark.high, self.mark.step
-            return trial.suggest_int(self.name, low, high - (high - low) % step, step=step, log=self.mark.log)
-        return trial.suggest_float(self.name, self.mark.low, self.mark.high, step=self.mark.step, log=self.mark.log)
-
-    def contains(self, value: Any) -> bool:
-        """Whether a study could have come to a value, such as the recipe's own."""
-        if isinstance(self.mark, Choice):
-            known = [option for option in self.mark.options if isinstance(option, bool) == isinstance(value, bool)]
-            return value in known  # 1 is not true
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            return False
-        steps = (value - self.mark.low) / self.mark.step if self.mark.step else 0.0
-        return self.mark.low <= value <= self.mark.high and abs(steps - round(steps)) < 1e-8
-
-    def grid(self) -> list[Any] | None:
-        """Every value, or None if there are endlessly many."""
-        if isinstance(self.mark, Choice):
-            return list(self.mark.options)
-        if self.mark.step is None or self.mark.log:
-            whole = isinstance(self.mark, Integers)
-            return list(range(int(self.mark.low), int(self.mark.high) + 1)) if whole else None
-        count = int((self.mark.high - self.mark.low) / self.mark.step + 1e-8)
-        return [self.mark.low + number * self.mark.step for number in range(count + 1)]
-
-    def json(self) -> dict[str, Any]:
-        """As it is shown and stored, to be compared with that of another day."""
-        place = {"path": self.path, "searched": str(self.mark)}
-        return place | ({"if": f"{self.when[0]} = {self.when[1]}"} if self.when else {})
 
 
 class Space:
@@ -100,6 +48,7 @@ class Space:
         self, dimensions: Sequence[Dimension], notes: Sequence[str] = (), beside: Mapping[str, Any] | None = None
     ) -> None:
         self.dimensions, self.notes, self.beside = tuple(dimensions), tuple(notes), dict(beside or {})
+        self._searched = {dimension.name: dimension for dimension in dimensions}
 
     @classmethod
     def of(
@@ -143,8 +92,7 @@ class Space:
                         f"{pattern!r} is nothing that is searched{nearest(pattern, known)} "
                         f"Searched are {listed(known, 40)}."
                     )
-        names = {dimension.name for dimension in dimensions}
-        whole = [dimension for dimension in dimensions if dimension.when is None or dimension.when[0] in names]
+        whole, idle = that_count(dimensions, asked, place)
         if not whole:
             raise LabwrightError(
                 f"{where}: there is nothing to search; the components have no marks. Add some, such as "
@@ -160,7 +108,7 @@ class Space:
             if dimension.name not in point
         }
         of_method = getattr(experiment.method.target, "of_studies", "")  # an object's, or a function's, isn't known
-        notes = [*_widened(whole, grown, beside), *([of_method] if of_method else [])]
+        notes = [*idle, *_widened(whole, grown, beside), *([of_method] if of_method else [])]
         return cls(grown.dimensions, notes, beside)
 
     def within(self, samples: int | None) -> Space:
@@ -188,12 +136,21 @@ class Space:
         return self.values(drawn)
 
     def values(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """What a trial's stored parameters set in a recipe: a component before what is below it."""
-        return {
+        """What a trial's stored parameters set in a recipe: a component before what is below it.
+
+        What has no effect beside the others has its default.
+        """
+        values = {
             dimension.path: dimension.value(params[dimension.name])
             for dimension in self.dimensions
             if dimension.name in params
         }
+        for dimension in self.dimensions:
+            chosen = dimension.when is None or params.get(dimension.when[0]) == dimension.when[1]
+            for one in dimension.bears if chosen and dimension.path in values else ():
+                if (one.given or one.path in values) and not one.when.holds(values[dimension.path]):
+                    values[one.path] = one.default
+        return values
 
     def point(self) -> dict[str, Any]:
         """The parameters that stand for the recipe itself; without those that no mark can hold."""
@@ -217,7 +174,7 @@ class Space:
     def _under(self, drawn: Mapping[str, Any]) -> Iterator[Dimension]:
         """The dimensions that exist, given those that were drawn so far."""
         for dimension in self.dimensions:
-            if dimension.when is None or (dimension.when[0] in drawn and drawn[dimension.when[0]] == dimension.when[1]):
+            if dimension.counts(drawn, self._searched):
                 yield dimension
 
 
@@ -261,7 +218,27 @@ def _dimensions(
             _mark(entries[path], setting, place(keys[path])) if setting and path in entries else (marks[path], None)
         )
         own = () if recipe is None else _own(recipe, path, mark, values)
-        yield Dimension(prefix + path.removeprefix(below), path, mark, values, when, own)
+        name = prefix + path.removeprefix(below)
+        needs, bears = _conditions(experiment, path, name)
+        yield Dimension(name, path, mark, values, when, own, needs, bears)
+
+
+def _conditions(experiment: Experiment, path: str, name: str) -> tuple[tuple[Need, ...], tuple[Dependent, ...]]:
+    """What the setting at a path, called `name` in the storage, needs to count, and what needs one of its values."""
+    above, _, key = path.rpartition(".")
+    owner = _component(experiment, above)
+    settings = {} if owner is None or owner.target is None else signature(owner.target).settings
+    if key not in settings:  # an entry of a table
+        return (), ()
+    needs, bears = list[Need](), list[Dependent]()
+    for when in settings[key].conditions:
+        now, default = _value(experiment, f"{above}.{when.setting}"), default_of(settings[when.setting])
+        needs.append(Need(f"{name.removesuffix(key)}{when.setting}", when, now, default))
+    for one in settings.values():
+        place, default = f"{above}.{one.name}", default_of(one)
+        given = _value(experiment, place) != default
+        bears += [Dependent(place, when, default, given) for when in one.conditions if when.setting == key]
+    return tuple(needs), tuple(bears)
 
 
 def _choice_of_components(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ def can_be_built_with_sampled_settings(subject: Subject) -> None:
     assert subject.candidates, "no recipe has a place for it"
     base = subject.experiment if reads else subject.candidates[0]
     for _ in range(DRAWS if marks else 1):
-        drawn = {name: _drawn(mark, chance) for name, mark in marks.items()}
+        drawn = _counting(subject, base, {name: _drawn(mark, chance) for name, mark in marks.items()})
         try:
             experiment = base.varied({f"{prefix}.{name}": value for name, value in drawn.items()})
             experiment.build(task=subject.task) if reads else experiment.task.build()
@@ -49,10 +49,27 @@ def works_at_the_ends_of_its_search(subject: Subject) -> None:
     prefix = "task.data" if subject.kind == "data" else subject.kind
     base = subject.experiment if subject.kind in BUILT else subject.candidates[0]
     for name, value in ends:
+        needed = {when.setting: when.values[0] for when in subject.settings[name].conditions if when.values}
+        changed = _counting(subject, base, {**needed, name: value})
+        if changed[name] != value:  # it would count beside others than the recipe has
+            continue
         try:
-            _try(subject, base.varied({f"{prefix}.{name}": value}), f"{name}={value!r}")
+            _try(subject, base.varied({f"{prefix}.{key}": one for key, one in changed.items()}), f"{name}={value!r}")
         except Exception as error:
             raise AssertionError(f"with {name}={value!r} it fails: {type(error).__name__}: {error}") from error
+
+
+def _counting(subject: Subject, base: Experiment, drawn: Mapping[str, Any]) -> dict[str, Any]:
+    """What was drawn for a recipe's component; what doesn't count beside the others is as it is by default."""
+    task = base.task.settings.get("data") if subject.kind == "data" else base.component(subject.kind)
+    now = getattr(task, "settings", {})
+    values = {name: drawn.get(name, now.get(name, one.default)) for name, one in subject.settings.items()}
+    changed = dict(drawn)
+    for name, setting in subject.settings.items():
+        idle = not all(when.holds(values[when.setting]) for when in setting.conditions)
+        if idle and values[name] != setting.default:
+            changed[name] = values[name] = setting.default
+    return changed
 
 
 def _try(subject: Subject, experiment: Experiment, said: str) -> None:

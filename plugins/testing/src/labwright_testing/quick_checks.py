@@ -10,9 +10,10 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from functools import cache
+from typing import Any
 
 import tomli_w
-from labwright import Choice, Experiment, Kind, LabwrightError, Plugins, Verb, listed
+from labwright import Choice, Experiment, Kind, LabwrightError, Plugins, Setting, Verb, listed
 from typer.models import OptionInfo
 
 from labwright_testing.kit import Check, Finding, Kit, NotApplicable, Subject, findings
@@ -69,10 +70,27 @@ def is_documented(subject: Subject) -> None:
 def has_settings_that_can_be_checked(subject: Subject) -> None:
     """Every parameter has an annotation that can be resolved, a type that a recipe can hold, and a valid default.
 
-    Import what annotations name at the top of the module, not under TYPE_CHECKING. docs/reference/settings.md has the
-    rules.
+    Import what annotations name at the top of the module, not under TYPE_CHECKING. A `When` beside a setting names
+    another one, and values that this can have. docs/reference/settings.md has the rules.
     """
-    assert subject.settings is not None
+    for name, setting in subject.settings.items():
+        for when in setting.conditions:
+            other = subject.settings.get(when.setting)
+            assert other, f"{name} counts where {when}, and there is no such setting"
+            fits = [_takes(other, value) for value in (*when.values, *when.but)]
+            assert all(fits) if when.values else any(fits), f"{name} counts where {when}, which it can't be"
+            bare = setting.default is None or not setting.part
+            assert not setting.required and bare, f"{name} counts under a condition, so it needs a default of its own"
+
+
+def _takes(setting: Setting, value: Any) -> bool:
+    if setting.part:
+        return isinstance(value, str)
+    try:
+        setting.validated(value)
+    except (ValueError, TypeError):
+        return value is None and setting.default is None
+    return True
 
 
 def says_what_each_setting_is(subject: Subject) -> None:

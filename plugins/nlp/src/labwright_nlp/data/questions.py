@@ -94,6 +94,7 @@ class AskedTexts(Data, ABC):
     line = "question"
     suffixes = (".json",)
     together: Literal["title", "context"] = "title"  # of questions that stay together
+    noted: tuple[str, ...] = ()  # what a task says of them
 
     def __init__(
         self, *, tokenizer: KnowsWords, vocabulary: int, pretrained: Path | None, length: int, stride: int
@@ -251,7 +252,7 @@ class AskedTexts(Data, ABC):
         return self._left_out
 
     def remarks(self) -> Sequence[str]:
-        return self._remarks
+        return [*self._remarks, *self.noted]
 
     def identity(self, split: str) -> Iterable[str]:
         hashed = hashlib.sha256()

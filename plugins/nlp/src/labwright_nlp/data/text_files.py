@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Literal
 
-from labwright import Classes, Heads, LabwrightError, LeftOut, Values
+from labwright import Classes, Heads, LabwrightError, LeftOut, Values, When
 from labwright_tasks.answers import NONE, several
 from labwright_tasks.cells import Cells
 from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
@@ -46,7 +46,7 @@ class TextFiles(Texts):
             one that is asked is typed with a tab. Not with `case` mark.
         targets: whether labels are classes, numbers (for the task `regression`), or several in a cell, each of them a
             head, yes or no (for `multi`).
-        separator: what stands between the labels of a cell that isn't a list; for `targets` several alone.
+        separator: what stands between the labels of a cell that isn't a list.
         unlabelled: what becomes of rows without any label: left out, kept among those to learn from for tasks that take
             some, such as `multi`, or taken to have none of the labels (negative, for `targets` several alone).
         parts: which rows are which part, where `path` is one table: files `valid` and `test`, or a `column` that names
@@ -64,7 +64,7 @@ class TextFiles(Texts):
         label: Column | Several = "label",
         pair: bool = False,
         targets: Literal["classes", "numbers", "several"] = "classes",
-        separator: Annotated[str, Field(min_length=1)] = ";",
+        separator: Annotated[str, Field(min_length=1), When("targets", "several")] = ";",
         weight: Weight = None,
         group: Group = None,
         time: Time = None,

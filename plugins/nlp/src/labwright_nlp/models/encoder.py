@@ -16,7 +16,7 @@ from labwright_nlp.models import lora as adapters
 from labwright_nlp.models.backbones import Backbone, backbone
 from labwright_nlp.models.hidden_head import HiddenHead
 from labwright_nlp.models.lora import Lora
-from labwright_nlp.models.masks import filled, mean
+from labwright_nlp.models.masks import filled, mean, pooling_unread
 from labwright_nlp.ports import HiddenTokens, Spans
 
 
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         options: values of the configuration, by transformers' names, such as `{ num_hidden_layers = 4 }`.
         pooling: what a class or a number is said of: the mean over the tokens, or the vector of one (cls): the first,
             or the last where a token sees only those before it, as in GPT-2. Where each token, or hidden ones, are
-            told, it isn't read.
+            told, it has no effect, and a run says so.
         dropout: share of the features that are zeroed before the layer on top, while training; within the network its
             configuration says it. Of hidden tokens it isn't read.
         lora: adapters of low rank, which are trained with the layer on top, all else left as it is; left out, all
@@ -102,7 +102,8 @@ class Encoder(nn.Module):
         return self if self.lora is None else adapters.merged(self)
 
     def remarks(self) -> Sequence[str]:
-        return [*self._remarks, *adapters.about(self, self.lora)]
+        unread = pooling_unread(self.pooling, each=self.each or isinstance(self.head, HiddenHead))
+        return [*self._remarks, *adapters.about(self, self.lora), *unread]
 
 
 def _linear(made: Backbone, outputs: Classes | Values | PositionClasses | Spans) -> nn.Linear:

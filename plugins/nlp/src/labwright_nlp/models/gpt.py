@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from labwright import Integers, LabwrightError, PerTrial, Tokens
+from labwright import Integers, LabwrightError, PerTrial, Tokens, When
 from labwright_tasks.language_model import NextTokens
 from pydantic import Field
 from torch import Tensor, nn
@@ -36,7 +36,7 @@ class GPT(nn.Module):
         dropout: share that is zeroed, while training, of embedded tokens, of attention, and of what a block adds.
         positions: how places are told: by learned vectors, or by turning queries and keys by angles that grow with them
             (rotary; Su et al. 2021), so that attention sees distances alone.
-        rotary_base: with rotary positions the slowest pair turns by about 1 / rotary_base, in radians, a token.
+        rotary_base: the slowest pair turns by about 1 / rotary_base, in radians, a token.
         bias: whether linear layers and LayerNorm add one, the output layer aside.
         tied: whether the output layer has the weights of the embedding (Press & Wolf 2017).
         ngrams: most tokens of an n-gram; above 1 a token is given, beside its own vector, one for each n-gram of 2 up
@@ -61,13 +61,13 @@ class GPT(nn.Module):
         hidden: Annotated[int, Field(ge=1)] | None = None,
         dropout: Annotated[float, Field(ge=0, lt=1), PerTrial()] = 0.0,
         positions: Literal["learned", "rotary"] = "learned",
-        rotary_base: Annotated[float, Field(gt=1)] = 10_000.0,
+        rotary_base: Annotated[float, Field(gt=1), When("positions", "rotary")] = 10_000.0,
         norm: Norm = "layer",
         activation: Activation = "gelu",
         bias: bool = False,
         tied: bool = True,
         ngrams: Annotated[int, Field(ge=1, le=8)] = 1,
-        buckets: Annotated[int, Field(ge=1)] = 16_384,
+        buckets: Annotated[int, Field(ge=1), When("ngrams", but=(1,))] = 16_384,
         documents: Literal["crossed", "apart"] = "crossed",
     ) -> None:
         super().__init__()

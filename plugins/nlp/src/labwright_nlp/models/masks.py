@@ -17,6 +17,12 @@ def mean(x_BTD: Tensor, there_BT: Tensor) -> Tensor:
     return (x_BTD * weights_BT[:, :, None]).sum(dim=1) / weights_BT.sum(dim=1, keepdim=True).clamp(min=1)
 
 
+def pooling_unread(pooling: str, *, each: bool) -> tuple[str, ...]:
+    """What a run says of a choice of pooling where something is said of `each` token and nothing is pooled."""
+    said = f"model.pooling={pooling} has no effect: something is said of each token, and nothing is pooled."
+    return (said,) if each and pooling != "mean" else ()
+
+
 def apart(ids_BT: Tensor, between: int) -> tuple[Tensor, Tensor]:
     """The place of each token in its document, (B, T), and bool (B, T, T): what it sees, the tokens there up to itself.
 

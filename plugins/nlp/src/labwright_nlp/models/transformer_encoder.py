@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from labwright_nlp.models.blocks import Activation, Block, Norm, check_heads, draw_weights, normalised, turns
 from labwright_nlp.models.hidden_head import HiddenHead
-from labwright_nlp.models.masks import filled, mean
+from labwright_nlp.models.masks import filled, mean, pooling_unread
 from labwright_nlp.ports import HiddenTokens, Spans
 
 
@@ -37,8 +38,8 @@ class TransformerEncoder(nn.Module):
             (rotary; Su et al. 2021).
         norm_last: whether to normalise behind each sum and behind the embedding, as BERT does, instead of before
             attention, before the perceptron and at the end (Xiong et al. 2020).
-        pooling: what a class or a number is said of: the mean over the tokens, or the first one (cls). Where each
-            token, or hidden ones, are told, it isn't read.
+        pooling: what a class or a number is said of: the mean over the tokens, or the first one (cls). Where something
+            is said of each token, or of hidden ones, it has no effect, and a run says so.
 
     Raises LabwrightError if the heads don't divide the width, or each has an odd share of it to turn in pairs.
     """
@@ -92,6 +93,9 @@ class TransformerEncoder(nn.Module):
             return hidden_BMV
         logits: Tensor = self.head(self.dropout(x_BTD if self.each else self._pooled(x_BTD, there_BT)))
         return logits
+
+    def remarks(self) -> Sequence[str]:
+        return pooling_unread(self.pooling, each=self.each or isinstance(self.head, HiddenHead))
 
     def _pooled(self, x_BTD: Tensor, there_BT: Tensor) -> Tensor:
         return mean(x_BTD, there_BT) if self.pooling == "mean" else x_BTD[:, 0]

@@ -15,6 +15,7 @@ from labwright import (
     Task,
     Uniform,
     Update,
+    When,
     derived_seed,
     generator,
     listed,
@@ -33,25 +34,27 @@ Clients = Annotated[
     int,
     Field(
         ge=1,
-        description="clients that an `even` or `dirichlet` division has; left out, 10. Of the others there are as many "
-        "as the data has groups or folders.",
+        description="how many clients there are; left out, 10. A division by `group` or `folder` has as many as the "
+        "data has groups or folders.",
     ),
+    When("division", "even", "dirichlet"),
 ]
 Alpha = Annotated[
     float,
     Field(
         gt=0,
-        description="of the Dirichlet distribution of a `dirichlet` division: with 0.1 clients are far from alike, "
-        "with 100 nearly alike.",
+        description="of the Dirichlet distribution: with 0.1 clients are far from alike, with 100 nearly alike.",
     ),
+    When("division", "dirichlet"),
 ]
 LocalRate = Annotated[
     float, Field(gt=0, description="learning rate of the clients' plain descent."), Uniform(1e-3, 1.0, log=True)
 ]
 LocalEpochs = Annotated[
     int,
-    Field(ge=1, description="times that a client goes through its samples in a round; unused with `local_steps`."),
+    Field(ge=1, description="times that a client goes through its samples in a round."),
     Choice(1, 2, 5),
+    When("local_steps", None),
 ]
 LocalSteps = Annotated[
     int, Field(ge=1, description="batches that a client takes in a round; left out, `local_epochs` says how many.")

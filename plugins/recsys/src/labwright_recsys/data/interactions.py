@@ -14,7 +14,7 @@ from labwright_tasks.tables import joined, read_table
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
-from labwright_recsys.data.splits import Manner, Share
+from labwright_recsys.data.splits import Manner, Seed, Share
 from labwright_recsys.data.table import Table, table_of
 
 Column = Annotated[str, Field(min_length=1, description="name of a column.")]
@@ -68,7 +68,7 @@ class OwnInteractions(Recommendation):
         split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(split, valid, test, seed)
         self.file, self.published, self.format = file, parts, Written(delimiter, columns, quote, encoding)

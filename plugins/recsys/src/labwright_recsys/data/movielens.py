@@ -6,14 +6,12 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
 
 from labwright import LabwrightError, located
 from labwright_tasks import tables
-from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
-from labwright_recsys.data.splits import Manner, Share
+from labwright_recsys.data.splits import Manner, Seed, Share
 from labwright_recsys.data.table import Table, Values, headed, parted, table_of
 
 _RATED = ("user", "item", "rating", "time")
@@ -48,7 +46,7 @@ class MovieLens(Recommendation):
         split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(split, valid, test, seed)
         self.folder = folder

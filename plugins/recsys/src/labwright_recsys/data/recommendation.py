@@ -56,8 +56,8 @@ class Recommendation(Data):
     Args:
         split: what is held out: `random` interactions of each user; `leave-one-out` a user's last one as test and the
             one before as valid; `temporal` what came after two moments.
-        valid: share of the interactions that is held out for validation; `leave-one-out` has no use for it.
-        test: share of the interactions that is held out for testing; `leave-one-out` has no use for it.
+        valid: share of the interactions that is held out for validation.
+        test: share of the interactions that is held out for testing.
         seed: chooses what a `random` split holds out.
     """
 

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from typing import Annotated, Literal
 
 import numpy as np
-from labwright import LabwrightError, derived_seed
+from labwright import LabwrightError, When, derived_seed
 from pydantic import Field
 
 Manner = Literal["random", "leave-one-out", "temporal"]
-Share = Annotated[float, Field(ge=0, lt=1)]
+Share = Annotated[float, Field(ge=0, lt=1), When("split", but=("leave-one-out",))]
+Seed = Annotated[int, Field(ge=0), When("split", "random")]
 TRAIN, VALID, TEST, LEFT_OUT = range(4)
 _AT_ONCE = 1 << 19  # interactions
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from labwright_recsys.data.recommendation import Recommendation
-from labwright_recsys.data.splits import Manner, Share
+from labwright_recsys.data.splits import Manner, Seed, Share
 from labwright_recsys.data.table import Table
 from labwright_recsys.memory import enough
 
@@ -54,7 +54,7 @@ class Synthetic(Recommendation):
         split: Manner = "random",
         valid: Share = 0.1,
         test: Share = 0.1,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: Seed = 0,
     ) -> None:
         super().__init__(split, valid, test, seed)
         self.counts, self.activity, self.tastes = (users, items), activity, tastes

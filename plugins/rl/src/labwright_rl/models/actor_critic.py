@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Protocol, final
 
 import torch
@@ -57,7 +58,8 @@ class ActorCritic(nn.Module):
         normalize: whether observations are normalised by the mean and deviation of what was seen so far; pictures never
             are.
         orthogonal: whether weights start orthogonal, the policy's last ones near 0, or as PyTorch's do.
-        log_deviation: natural logarithm of the deviations at first; unused where an action is one of several.
+        log_deviation: natural logarithm of the deviations at first; where an action is one of several it has no effect,
+            and a run says so.
     """
 
     def __init__(
@@ -83,9 +85,15 @@ class ActorCritic(nn.Module):
         self.critic = perceptron([*sizes, 1], activation)
         continuous = isinstance(outputs, ContinuousActions)
         self.log_deviation = nn.Parameter(torch.full((answers(outputs),), log_deviation)) if continuous else None
+        idle = {"normalize": normalize and inputs.pictures, "log_deviation": bool(log_deviation) and not continuous}
+        self._idle = [f"model.{name}" for name, is_so in idle.items() if is_so]
         if orthogonal:
             for network, last in ((self.trunk, math.sqrt(2)), (self.actor, 0.01), (self.critic, 1.0)):
                 layers.orthogonal(network, last)
+
+    def remarks(self) -> Sequence[str]:
+        """What has been set without an effect on such observations and actions."""
+        return [f"{setting} has no effect with these observations and actions." for setting in self._idle]
 
     def forward(self, observations: Tensor) -> Tensor:
         return self.policy(self.observed(observations))

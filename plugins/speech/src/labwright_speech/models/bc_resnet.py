@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from labwright import Audio, Choice, Classes, Integers, PerTrial, Uniform
+from labwright import Audio, Choice, Classes, Integers, PerTrial, Uniform, When
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -42,8 +42,8 @@ class BCResNet(nn.Module):
         scale: Annotated[float, Field(gt=0), Uniform(1.0, 4.0)] = 1.0,
         hop: Annotated[float, Field(gt=0, le=0.1), Choice(0.01, 0.02)] = 0.01,
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.3), PerTrial()] = 0.1,
-        hidden_bands: Annotated[int, Field(ge=0), Integers(0, 2)] = 2,
-        hidden_width: Annotated[int, Field(ge=0, le=_MELS), Integers(0, 7)] = 5,
+        hidden_bands: Annotated[int, Field(ge=0), Integers(0, 2), When("hidden_width", but=(0,))] = 2,
+        hidden_width: Annotated[int, Field(ge=0, le=_MELS), Integers(0, 7), When("hidden_bands", but=(0,))] = 5,
         hidden_gap: Annotated[float, Field(ge=0, le=1), Uniform(0.0, 0.2)] = 0.1,
     ) -> None:
         super().__init__()

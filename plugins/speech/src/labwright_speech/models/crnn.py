@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 import torch
-from labwright import Audio, Choice, Integers, PerTrial, Uniform
+from labwright import Audio, Choice, Integers, PerTrial, Uniform, When
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -49,8 +49,8 @@ class CRNN(nn.Module):
         stride: Annotated[Literal[2, 4], Choice(2, 4)] = 4,
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.2,
         hidden_width: Annotated[int, Field(ge=0), Integers(0, 16)] = 10,
-        hidden_gaps: Annotated[int, Field(ge=0), Integers(0, 4)] = 2,
-        hidden_gap: Annotated[float, Field(ge=0, le=1), Uniform(0.0, 0.2)] = 0.08,
+        hidden_gaps: Annotated[int, Field(ge=0), Integers(0, 4), When("hidden_gap", but=(0,))] = 2,
+        hidden_gap: Annotated[float, Field(ge=0, le=1), Uniform(0.0, 0.2), When("hidden_gaps", but=(0,))] = 0.08,
     ) -> None:
         super().__init__()
         self.spectra = Spectra(inputs.sample_rate, mels=mels, cepstra=cepstra)

@@ -13,8 +13,8 @@ import numpy as np
 from labwright import Choice, Goal, Integers
 from labwright.engine import charts
 
+from labwright_study.dimension import Dimension
 from labwright_study.report.rows import Row, Rows, number
-from labwright_study.space import Dimension
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

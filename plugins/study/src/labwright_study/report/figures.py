@@ -10,6 +10,7 @@ import numpy as np
 from labwright import Goal
 from labwright.engine import charts
 
+from labwright_study.dimension import Dimension
 from labwright_study.importance import Importance
 from labwright_study.report.axes import (
     BEST,
@@ -30,7 +31,6 @@ from labwright_study.report.axes import (
     thinned,
 )
 from labwright_study.report.rows import Rows, number
-from labwright_study.space import Dimension
 
 MOST_POINTS = 600  # where trials follow one another or goals meet, in the figures of all goals together
 MOST_IN_PANEL, MOST_IN_PANELS = 300, 5_000  # of a setting, and in all panels together

@@ -12,8 +12,8 @@ from labwright import Choice, Goal
 from labwright.engine import NONE
 from optuna.trial import FrozenTrial
 
+from labwright_study.dimension import Dimension
 from labwright_study.dominance import REPORTS
-from labwright_study.space import Dimension
 from labwright_study.trial import State
 from labwright_study.trial_store import state_of
 

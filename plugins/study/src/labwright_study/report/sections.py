@@ -11,12 +11,12 @@ from functools import cached_property, partial
 from labwright.engine import duration, page
 
 from labwright_study.description import Description
+from labwright_study.dimension import Dimension
 from labwright_study.findings import Findings
 from labwright_study.importance import LEAST, Importance, best_of, importances
 from labwright_study.paired_tests import spread
 from labwright_study.report import figures
 from labwright_study.report.rows import Row, at_end, names, number, rows_of, setting
-from labwright_study.space import Dimension
 from labwright_study.trial_store import TrialStore
 
 MOST_BEST = 10  # trials in the table of the best
@@ -298,7 +298,7 @@ class _Report:
         for dimension in self.study.space.dimensions:
             name = dimension.name
             begun, ended = (setting(params[name]) if name in params else "" for params in (start, end))
-            branch = f"if {dimension.when[0]} is {dimension.when[1]}" if dimension.when else ""
+            branch = f"if {dimension.condition}" if dimension.condition else ""
             of_best = () if best is None else (ended, at_end(dimension, end.get(name)))
             rows.append((dimension.path, branch, str(dimension.mark), begun, *of_best))
         columns = ("setting", "", "searched", "the recipe", *(() if best is None else (f"trial {best.number}", "")))

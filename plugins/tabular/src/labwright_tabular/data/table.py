@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from labwright import Classes
+from labwright import Classes, When
 from labwright_tasks.delimited import Columns, Delimiter, Encoding, Quote, Written
 from labwright_tasks.published import Parts
 from labwright_tasks.sample_columns import Group, Time, Weight
@@ -25,7 +25,7 @@ class _OwnTable(Tabular):
     Args:
         path: the table, packed or not; several by a pattern such as `part-*.csv`; or a folder whose files are called
             like parts, `train.csv` and `test.csv`.
-        seed: of the draw of what is held out, of each class in proportion; with `time` nothing is drawn.
+        seed: of the draw of what is held out, of each class in proportion.
         parts: a split that was published: `test` and `valid` are files with those rows; with `column` it is a column
             that names the part, or lists of what it holds. What isn't there is drawn from `train`.
         weight: column of numbers from 0 on, how much each row counts in the loss; left out, all count alike.
@@ -55,7 +55,7 @@ class _OwnTable(Tabular):
         time: Time = None,
         valid: Share = 0.1,
         test: Share = 0.2,
-        seed: Annotated[int, Field(ge=0)] = 0,
+        seed: Annotated[int, Field(ge=0), When("time", None)] = 0,
     ) -> None:
         # what says how rows are to be treated says nothing of what is predicted
         aside = (parts.column if parts else None, weight, group)
@@ -102,7 +102,7 @@ class NumberTable(_OwnTable):
 
     Args:
         target: column of the numbers that are predicted.
-        seed: of the draw of what is held out; with `time` nothing is drawn.
+        seed: of the draw of what is held out.
     """
 
     target = Scaled

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import torch
-from labwright import Choice, Classes, Integers, Uniform, Values
+from labwright import Choice, Classes, Integers, Uniform, Values, When
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
@@ -31,15 +32,18 @@ Bins = Annotated[
     Field(
         ge=1,
         le=256,
-        description="most bins that a `piecewise` number is cut into, by the values it has in training.",
+        description="most bins that a number is cut into, by the values it has in training.",
     ),
     Integers(4, 64, log=True),
+    When("numbers", "piecewise"),
 ]
 Sigma = Annotated[
     float,
-    Field(gt=0, description="standard deviation at the start of the frequencies of `periodic` numbers."),
+    Field(gt=0, description="standard deviation at the start of the frequencies."),
     Uniform(0.01, 10.0, log=True),
+    When("numbers", "periodic"),
 ]
+DIM = 8  # unless a recipe says otherwise
 _FREQUENCIES = 24
 _NARROWEST = 1e-3  # of a bin, in standard units: one that is narrower would make its input huge
 
@@ -56,6 +60,7 @@ class Encoding(nn.Module):
         super().__init__()
         self.numbers = numbers_of(inputs, numbers, dim=dim, bins=bins, sigma=sigma) if inputs.numbers else None
         self.levels = Levels(inputs, dim) if inputs.categories else None
+        self.unread = dim if numbers == "plain" and not inputs.categories else None  # nothing has vectors of it
         each = 1 if numbers == "plain" else dim
         self.width = len(inputs.numbers) * each + len(inputs.categories) * dim
 
@@ -64,6 +69,11 @@ class Encoding(nn.Module):
         if self.levels is not None:
             parts.append(self.levels(codes_BC).flatten(1))
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def remarks(self) -> Sequence[str]:
+        """That `dim` has no effect, where it was given and nothing becomes a vector."""
+        why = "numbers are plain, and there are no categories."
+        return (f"model.dim={self.unread} has no effect: {why}",) if self.unread not in (None, DIM) else ()
 
 
 def numbers_of(inputs: Fields, numbers: Embedding, *, dim: int, bins: int, sigma: float) -> nn.Module:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Annotated
 
@@ -9,7 +10,7 @@ from labwright import Classes, Integers, PerTrial, Uniform, Values
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright_tabular.models.encoding import Bins, Dim, Embedding, Encoding, Head, Sigma
+from labwright_tabular.models.encoding import DIM, Bins, Dim, Embedding, Encoding, Head, Sigma
 from labwright_tabular.ports import Fields
 
 
@@ -28,7 +29,7 @@ class MLP(nn.Module):
         outputs: Classes | Values,
         *,
         numbers: Embedding = "piecewise",
-        dim: Dim = 8,
+        dim: Dim = DIM,
         bins: Bins = 16,
         sigma: Sigma = 0.1,
         width: Annotated[int, Field(ge=1), Integers(32, 512, log=True)] = 128,
@@ -42,6 +43,9 @@ class MLP(nn.Module):
             layers += [nn.Linear(before, after), nn.ReLU(), nn.Dropout(dropout)]
         self.hidden = nn.Sequential(*layers)
         self.head = Head(width, outputs)
+
+    def remarks(self) -> Sequence[str]:
+        return self.encoding.remarks()
 
     def forward(self, x_BN: Tensor, codes_BC: Tensor) -> Tensor:
         """Logits (B, classes), or numbers (B, D)."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from labwright import Classes, Integers, PerTrial, Uniform, Values
@@ -9,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
 
-from labwright_tabular.models.encoding import Bins, Dim, Embedding, Encoding, Head, Sigma
+from labwright_tabular.models.encoding import DIM, Bins, Dim, Embedding, Encoding, Head, Sigma
 from labwright_tabular.ports import Fields
 
 
@@ -32,7 +33,7 @@ class ResNet(nn.Module):
         outputs: Classes | Values,
         *,
         numbers: Embedding = "piecewise",
-        dim: Dim = 8,
+        dim: Dim = DIM,
         bins: Bins = 16,
         sigma: Sigma = 0.1,
         width: Annotated[int, Field(ge=1), Integers(32, 512, log=True)] = 128,
@@ -46,6 +47,9 @@ class ResNet(nn.Module):
         self.blocks = nn.Sequential(*(_Block(width, max(1, round(width * expansion)), dropout) for _ in range(depth)))
         self.norm = nn.BatchNorm1d(width)
         self.head = Head(width, outputs)
+
+    def remarks(self) -> Sequence[str]:
+        return self.encoding.remarks()
 
     def forward(self, x_BN: Tensor, codes_BC: Tensor) -> Tensor:
         """Logits (B, classes), or numbers (B, D)."""

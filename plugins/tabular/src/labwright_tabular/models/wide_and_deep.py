@@ -8,7 +8,7 @@ from labwright import Classes, Integers, PerTrial, Uniform, Values
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright_tabular.models.encoding import Bins, Dim, Levels, Piecewise
+from labwright_tabular.models.encoding import Dim, Levels, Piecewise
 from labwright_tabular.models.mlp import MLP
 from labwright_tabular.ports import Fields
 
@@ -33,7 +33,7 @@ class WideAndDeep(nn.Module):
         outputs: Classes | Values,
         *,
         dim: Dim = 8,
-        bins: Bins = 16,
+        bins: Annotated[int, Field(ge=1, le=256), Integers(4, 64, log=True)] = 16,
         width: Annotated[int, Field(ge=1), Integers(32, 512, log=True)] = 128,
         depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
         dropout: Annotated[float, Field(ge=0, lt=1), Uniform(0.0, 0.5), PerTrial()] = 0.1,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from labwright import Classes, Heads, LabwrightError, LeftOut, Port, Values
+from labwright import Classes, Heads, LabwrightError, LeftOut, Port, Values, When
 from labwright import Image as ImagePort
 from labwright_tasks import other_data
 from labwright_tasks.answers import Answers, answers_of, several
@@ -51,7 +51,7 @@ class PictureTable(OwnPictures):
         label: column of what is to be said of a picture, or several columns, which are heads for the task `multi`.
         targets: what a cell of `label` is: a class; a number, for the task `regression`; or any number of labels, a
             list or texts with the `separator` between them, each of which is a head, yes or no, for the task `multi`.
-        separator: what stands between the labels of a cell where `targets` is "several".
+        separator: what stands between the labels of a cell.
         folder: folder or zip archive of the pictures; left out: where the table is.
         suffix: ending that is added to names without one, such as .jpg.
         parts: which rows are held out: a `column` of parts, or files `valid` and `test` with the rows of these, or with
@@ -69,7 +69,7 @@ class PictureTable(OwnPictures):
         picture: Column = "path",
         label: Column | Annotated[tuple[Column, ...], Field(min_length=1)] = "label",
         targets: Literal["classes", "numbers", "several"] = "classes",
-        separator: Annotated[str, Field(min_length=1)] = ";",
+        separator: Annotated[str, Field(min_length=1), When("targets", "several")] = ";",
         folder: Path | None = None,
         suffix: Annotated[str, Field(pattern=r"(\.\w+)?")] = "",
         parts: Parts | None = None,

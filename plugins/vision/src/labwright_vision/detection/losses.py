@@ -15,6 +15,7 @@ from labwright_vision.detection.overlap import ciou_loss, giou_loss
 
 _FOCUS = 2.0  # the power of the focal losses: Lin et al. 2017, Zhang et al. 2021
 _VARIFOCAL = 0.75  # the weight of what is no object: Zhang et al. 2021
+_DFL_WEIGHT = 1.5  # unless a recipe says otherwise
 _BOXES = {"ciou": ciou_loss, "giou": giou_loss}
 
 
@@ -66,7 +67,7 @@ class DetectionLoss(Loss):
         points: Annotated[int, Field(ge=1)] = 10,
         class_weight: Annotated[float, Field(gt=0, allow_inf_nan=False), Uniform(0.25, 2.0)] = 0.5,
         box_weight: Annotated[float, Field(gt=0, allow_inf_nan=False), Uniform(2.0, 10.0)] = 7.5,
-        dfl_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 1.5,
+        dfl_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _DFL_WEIGHT,
     ) -> None:
         super().__init__()
         self.classes, self.boxes, self.points = classes, boxes, points
@@ -94,6 +95,11 @@ class DetectionLoss(Loss):
             wanted_BA4 = distances(anchors_BA3, assigned.boxes)
             spread_P = dfl(exact["distances"][assigned.found], wanted_BA4[assigned.found])
             parts["dfl"] = self.dfl_weight * (spread_P * weight_P).sum() / count
+        elif self.dfl_weight != _DFL_WEIGHT:
+            raise LabwrightError(
+                f"loss.dfl_weight: given {self.dfl_weight}, and the model gives distances no probabilities: leave it "
+                "out, or set model.bins=16."
+            )
         return parts
 
     def _class(self, logits_BAC: Tensor, assigned: Assigned) -> Tensor:

@@ -6,7 +6,7 @@ import math
 from typing import Annotated, Any, Literal
 
 import torch
-from labwright import Choice, Image, Integers, LabwrightError, nearest
+from labwright import Choice, Image, Integers, LabwrightError, When, nearest
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,9 +28,8 @@ class Detector(nn.Module):
     Args:
         backbone: name of an architecture of timm, or "residual", a small residual network.
         pretrained: whether a backbone of timm begins with timm's weights.
-        width: channels of the residual backbone's first convolution; its stages have 2, 4, 6 and 8 times as many. Of no
-            effect with another backbone.
-        depth: residual blocks of each stage of the residual backbone. Of no effect with another one.
+        width: channels of the residual backbone's first convolution; its stages have 2, 4, 6 and 8 times as many.
+        depth: residual blocks of each stage of the residual backbone.
         head_width: channels of the pyramid and of the head.
         head_depth: convolutions of each branch of the head.
         bins: how many distances of a side, of 0, 1, 2 and so on strides, are given a probability, for the loss's part
@@ -47,8 +46,8 @@ class Detector(nn.Module):
         *,
         backbone: str = "residual",
         pretrained: bool = False,
-        width: Annotated[int, Field(ge=4, multiple_of=4), Integers(8, 32, step=4)] = 16,
-        depth: Annotated[int, Field(ge=1), Integers(1, 3)] = 1,
+        width: Annotated[int, Field(ge=4, multiple_of=4), Integers(8, 32, step=4), When("backbone", "residual")] = 16,
+        depth: Annotated[int, Field(ge=1), Integers(1, 3), When("backbone", "residual")] = 1,
         head_width: Annotated[int, Field(ge=8, multiple_of=8), Integers(32, 96, step=8)] = 40,
         head_depth: Annotated[int, Field(ge=1), Integers(1, 4)] = 2,
         bins: Annotated[int, Field(ge=0), Choice(0, 16)] = 0,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, Literal
 
 import torch
-from labwright import LEFT_OUT, Choice, Image, Integers, LabwrightError, listed, nearest
+from labwright import LEFT_OUT, Choice, Image, Integers, LabwrightError, When, listed, nearest
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional
@@ -42,15 +42,14 @@ class TorchvisionDetector(nn.Module):
         pretrained: whether the backbone begins with torchvision's weights of ImageNet, from its server or the local
             cache.
         trainable_layers: how many of the five stages of a backbone of torchvision are trained, the last ones; the
-            others stay as they began.
+            others stay as they began, by chance unless `pretrained` or the recipe's `start` gives them weights.
         norm: norm of the backbone. "group": GroupNorm, which suits small batches, in the pyramid and RetinaNet's head
             as well; "batch": BatchNorm, for 16 or more; "frozen": BatchNorm held as it was pretrained, else the
             identity.
         width: channels of the feature pyramid and of the heads; of `residual` an eighth in the first convolution.
         anchor: pixels along a side of the finest level's anchors, about; those of each coarser one have twice as many.
             torchvision has 32, for pictures of 800 pixels.
-        regions: regions of a picture that may hold something, drawn for the second stage to learn from; RetinaNet has
-            no such stage.
+        regions: regions of a picture that may hold something, drawn for the second stage to learn from.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class TorchvisionDetector(nn.Module):
         norm: Literal["group", "batch", "frozen"] = "group",
         width: Annotated[int, Field(ge=16, multiple_of=16), Integers(32, 128, step=16)] = 128,
         anchor: Annotated[int, Field(ge=4), Choice(8, 16, 32)] = 16,
-        regions: Annotated[int, Field(ge=4), Choice(32, 64, 128)] = 128,
+        regions: Annotated[int, Field(ge=4), Choice(32, 64, 128), When("architecture", but=("retinanet",))] = 128,
     ) -> None:
         super().__init__()
         if architecture == "mask-rcnn" and not isinstance(outputs, Instances):
@@ -73,13 +72,18 @@ class TorchvisionDetector(nn.Module):
                 "model.architecture: 'mask-rcnn' learns from masks, and the data has none: set task.data.masks=true, "
                 "where it has that, or take 'faster-rcnn'."
             )
-        self.architecture = architecture
+        self.architecture, self._held = architecture, 0 if pretrained else _STAGES - trainable_layers
         pyramid = _pyramid(architecture, backbone, inputs.channels, pretrained, trainable_layers, norm, width)
         if architecture == "retinanet":
             self.network = _retinanet(pyramid, len(outputs.names), anchor, norm)
         else:
             masks = architecture == "mask-rcnn"
             self.network = _two_stages(pyramid, len(outputs.names), anchor, width, regions, masks)
+
+    def remarks(self) -> Sequence[str]:
+        """That some stages are held as they were drawn, where nothing says otherwise."""
+        held = "stages of the backbone are held as they begin: as they were drawn, unless `start` gives them weights."
+        return (f"model.trainable_layers: {self._held} {held}",) if self._held else ()
 
     def forward(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         """What RetinaNet says at each anchor, and what the others have found: both as `Boxes` says, or `Instances`."""
