@@ -200,7 +200,7 @@ def test_a_run_of_before_is_read_without_it_and_says_so(tmp_path: Path) -> None:
     said = f"{recipe}:27: optimizer.end: given 0.5, which has no effect"
     experiment = experiment_of(folder, plugins, ["device.threads=1"])
     assert [note for note in experiment.notes if note.startswith(said)] == experiment.notes
-    assert experiment.optimizers["train"].settings["schedule"] == "constant"
+    assert experiment.optimizers["train"].settings["schedule"].name == "constant"
     assert any(note.startswith(said) for note in evaluated(folder, plugins, "test", "last").notes)
     trainer, notes = resume(folder, plugins)
     assert any(note.startswith(said) for note in notes) and trainer.run.step == 14
