@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from labwright.base import ranks
 from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.base.isolation import isolated
-from labwright.base.seeding import derived_seed
+from labwright.base.seeding import derived_seed, epoch_order
 from labwright.data.batching import IndexedBatches, Workers
 from labwright.data.dataset import Batch, with_tensors
 from labwright.interfaces.task import Goal, Metric, Task
@@ -41,6 +41,7 @@ def evaluate(
     workers: Workers | None = None,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
     most: int | None = None,
+    drawn: int | None = None,
     alone: bool = False,
 ) -> Evaluated | None:
     """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
@@ -59,6 +60,7 @@ def evaluate(
         workers: those who fetch data which isn't in memory.
         autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
         most: bounds the number of batches.
+        drawn: only that many samples, drawn by the seed, each once; all, if there are no more.
         alone: this process measures all by itself, whoever trains with it.
 
     Raises:
@@ -69,6 +71,9 @@ def evaluate(
     batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers, plain=True)
     if batches is None:
         return None
+    if drawn is not None:
+        chosen = epoch_order(len(batches.split), seed=seed, epoch=0)[:drawn].sort().values
+        batches = batches.of(torch.split(chosen, size))
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     alone = alone or ranks.count() == 1
