@@ -116,7 +116,7 @@ def estimate(folder: Path, recipe: str, overrides: list[str]) -> dict[str, Any]:
     return {
         "seconds": before + told["processor_seconds"],
         "wall": before + told["seconds"],
-        "training": told["training_processor_seconds"],
+        "training": sum(told["processor"].values()) - told["processor"]["start"] - told["processor"]["end"],
         "steps": told["steps"],
         "peak": told["peak_memory_bytes"],
         "step_memory": told["memory"]["together_bytes"] - told["memory"]["weights_bytes"],
@@ -148,6 +148,7 @@ def run(folder: Path, recipe: str, overrides: list[str]) -> dict[str, Any]:
         "seconds": time.process_time(),
         "wall": time.perf_counter() - begun + clock["begun"],
         "training": clock["over"] - clock["begun"],
+        "begun": clock["begun"],
         "peak": peak(),
         "growth": clock["most"] - clock["resident"],
         "disk": sum(file.stat().st_size for file in (folder / "run").rglob("*") if file.is_file()),

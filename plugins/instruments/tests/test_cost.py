@@ -98,6 +98,7 @@ def test_the_training_part_counts_if_it_is_measured():
     assert seen == [[], [15, 15, 15, 15, 10]]  # one to begin with, one to know how long it takes, then 40 samples
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_the_disk_that_the_run_takes_and_leaves_nothing(tmp_path: Any, monkeypatch: Any):
     train = {"epochs": 30, "batch_size": 15, "evaluate_every": "2 epochs", "keep": 3}
     experiment = sorting(model=Perceptron, train=train, log=("report",))

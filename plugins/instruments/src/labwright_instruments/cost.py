@@ -13,10 +13,12 @@ import numpy as np
 import torch
 from labwright import Collecting, ranks
 
-from labwright_instruments.workbench import WARM_UP, wait_for
+from labwright_instruments.workbench import wait_for
 
+# steps are slower to begin with, until memory has been asked for and caches are full
+_WARM_UP, _WARM_STEPS = 0.3, (3, 20)  # seconds, and how many steps at least and at most
 _SECONDS, _FEWEST, _MOST = 2.5, 5, 400  # for which steps are timed, and how many of them at least and at most
-_PATIENCE = 3.0  # as many times as long are whole rounds of steps waited for
+_PATIENCE = 6.0  # as many times as long are they waited for, by the clock
 _LOOKED_AT = 2.0  # seconds for which a part is measured, by which all of it is reckoned
 
 
@@ -63,9 +65,18 @@ class Cost:
     disk: tuple[int, int]
 
     @property
+    def parts(self) -> dict[str, Seconds]:
+        return {
+            "first": self.first,
+            "steps": self.step * self.steps,
+            "evaluations": self.evaluation * self.evaluations,
+            "checkpoints": self.checkpoint * self.checkpoints,
+            "test": self.test,
+        }
+
+    @property
     def together(self) -> Seconds:
-        training = self.first + self.step * self.steps + self.checkpoint * self.checkpoints
-        return training + self.evaluation * self.evaluations + self.test
+        return sum(self.parts.values(), Seconds())
 
     def json(self) -> dict[str, Any]:
         """Seconds by the clock, but for `processor_seconds` of all of it."""
@@ -137,8 +148,7 @@ def _of_steps(trainer: Any) -> tuple[Seconds, Seconds]:
     """What the first step takes beyond another, and the mean over steps as the loop takes them, data included."""
     fed = trainer.built.method.feed(trainer)
     first = _timed(partial(_step, trainer, fed), trainer)
-    for _ in range(min(WARM_UP, trainer.intervals.total - 1) - 1):
-        _step(trainer, fed)
+    _warm_up(trainer, fed)
     wait_for(trainer.device)
     begun = Seconds.now()
     each = _enough(trainer, fed)
@@ -147,6 +157,21 @@ def _of_steps(trainer: Any) -> tuple[Seconds, Seconds]:
     if trainer.device.type == "cpu":  # elsewhere a step isn't over when it returns
         mean = _as_long_as_all(trainer, each, mean)
     return first - mean, mean
+
+
+def _warm_up(trainer: Any, fed: Iterator[Any]) -> None:
+    fewest, most = _WARM_STEPS
+    begun, left = Seconds.now(), trainer.intervals.total - trainer.run.step
+    for count in range(min(most, left // 2)):
+        if count >= fewest and (ranks.count() > 1 or _spent(trainer, begun) > _WARM_UP):
+            break
+        _step(trainer, fed)
+
+
+def _spent(trainer: Any, begun: Seconds) -> float:
+    """Seconds of the processor if that computes, so that others who have it don't make it fewer steps."""
+    spent = Seconds.now() - begun
+    return spent.processor if trainer.device.type == "cpu" else spent.wall
 
 
 def _enough(trainer: Any, fed: Iterator[Any]) -> list[float]:
@@ -158,13 +183,12 @@ def _enough(trainer: Any, fed: Iterator[Any]) -> list[float]:
     left = trainer.intervals.total - trainer.run.step
     several = ranks.count() > 1  # which all take as many
     each: list[float] = []
-    begun = time.perf_counter()
+    begun = Seconds.now()
     while len(each) < left:
-        spent = 0.0 if several else time.perf_counter() - begun
         whole = len(each) >= _FEWEST and len(each) % round_ == 0
-        if whole and (several or spent > _SECONDS or len(each) >= _MOST):
+        if whole and (several or _spent(trainer, begun) > _SECONDS or len(each) >= _MOST):
             break
-        if each and spent > _SECONDS * _PATIENCE:
+        if each and not several and (Seconds.now() - begun).wall > _SECONDS * _PATIENCE:
             break
         before = time.process_time()
         if not _step(trainer, fed):
@@ -218,10 +242,11 @@ def _of_part(trainer: Any, built: Any, split: str) -> Seconds:
     count = min(len(batches), -(-(drawn or math.inf) // train.batch_size)) if drawn else len(batches)
     measure = partial(built.evaluate, split, size=train.batch_size, seed=train.seed, drawn=drawn)
     measure(most=1)  # the first allocates
+    begun = Seconds.now()
     one = _timed(partial(measure, most=1), trainer)
     if count == 1:
         return one
-    many = int(_LOOKED_AT / max(ranks.shared(one.wall), 1e-6))
+    many = int(_LOOKED_AT / max(ranks.shared(_spent(trainer, begun)), 1e-6))
     some = count if many >= count else max(2, many)
     return _timed(partial(measure, most=some), trainer) * (count / some)
 

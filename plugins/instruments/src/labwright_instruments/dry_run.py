@@ -35,18 +35,19 @@ class _Told:
     files: int  # bytes of all but the checkpoints
 
     @property
-    def together(self) -> Seconds:
-        return self.start + self.cost.together + (self.end or Seconds())
+    def spans(self) -> dict[str, Seconds]:
+        return {"start": self.start, **self.cost.parts, "end": self.end or Seconds()}
 
     def json(self) -> dict[str, Any]:
         """The run's seconds are by the clock, but for `processor_seconds` of this process; bytes of the disk."""
         told = self.cost.json()
         told["first_step_seconds"] = (self.cost.first + self.cost.step).wall
         told |= {"start_seconds": self.start.wall, "end_seconds": self.end and self.end.wall}
-        told |= {"seconds": self.together.wall, "processor_seconds": self.together.processor}
-        told["training_processor_seconds"] = self.cost.together.processor
+        together = sum(self.spans.values(), Seconds())
+        told |= {"seconds": together.wall, "processor_seconds": together.processor}
         told["disk_bytes"] = [self.files + checkpoints for checkpoints in self.cost.disk]
         told = {name: round(value, 5) if isinstance(value, float) else value for name, value in told.items()}
+        told["processor"] = {name: round(spent.processor, 5) for name, spent in self.spans.items()}
         return told | ({"memory": self.parts.json()} if self.parts else {})
 
 
@@ -143,9 +144,9 @@ class _Rehearsal:
         with isolated(trainer.device, seed=derived_seed(trainer.train.seed, 0), threads=trainer.settings.threads):
             trainer.conclude(self._steps)
         spent = Seconds.now() - self.ended
-        # a test and a checkpoint are in what was measured already
-        measured = self.cost.test if self.cost.test.wall else self.cost.evaluation
-        end = spent - measured - self.cost.checkpoint if self.brief else None
+        # counted already; a step that is measured anew is saved anew
+        again = self.cost.test if self.cost.test.wall else self.cost.evaluation + self.cost.checkpoint
+        end = spent - again if self.brief else None
         files = ranks.by_first(partial(_bytes, trainer.run.folder))
         return _Told(self.start, self.cost, self.parts, end, files)
 
