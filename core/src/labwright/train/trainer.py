@@ -326,9 +326,9 @@ class Trainer:
         """
         run, train, name = self.run, self.train, beside or split
         # trials of a study look at what they are judged by alone
-        more = [("train", "")] * bool(train.evaluate_train and self.tested)
-        for others in [*more, *(("test", other) for other in self.built.beside)] if name == "valid" else ():
-            self._evaluate(*others)
+        more = ["train"] * bool(train.evaluate_train and self.tested)
+        for other in [*more, *self.built.beside] if name == "valid" else ():
+            self._evaluate("train" if other in more else "test", other)
         drawn = train.evaluate_train if name == "train" and isinstance(train.evaluate_train, int) else None
         with self._reading(name), self.averaged():
             built = self.built.beside.get(beside, self.built)
