@@ -82,7 +82,7 @@ LARGE = (
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--only", nargs="*", metavar="RECIPE", help="names of recipes; all that are known, if left out")
+    parser.add_argument("--only", nargs="*", metavar="RECIPE", help="of these, or of a line of LARGE")
     parser.add_argument("--missing", action="store_true", help="those that haven't been measured yet")
     parser.add_argument("--child", nargs="+", metavar="WHAT", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -91,9 +91,10 @@ def main() -> None:
         print("\n" + json.dumps(CHILDREN[what](Path(folder), recipe, overrides)))
         return
     for case in [*((name, *overrides) for name, overrides in CASES.items()), *LARGE]:
-        if options.only and not {case[0], " ".join(case)} & {*options.only}:
+        key = " ".join(case)
+        if options.only and not {key, *([] if case in LARGE else case[:1])} & {*options.only}:
             continue
-        if options.missing and " ".join(case) in read():
+        if options.missing and key in read():
             continue
         row = measured(*case)
         with KEPT.open("a", encoding="utf-8") as kept:

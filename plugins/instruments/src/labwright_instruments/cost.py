@@ -239,7 +239,7 @@ def _of_part(trainer: Any, built: Any, split: str) -> Seconds:
     if batches is None or not len(batches):
         return Seconds()
     drawn = train.evaluate_train if split == "train" and isinstance(train.evaluate_train, int) else None
-    count = min(len(batches), -(-(drawn or math.inf) // train.batch_size)) if drawn else len(batches)
+    count = min(len(batches), -(-drawn // train.batch_size)) if drawn else len(batches)
     measure = partial(built.evaluate, split, size=train.batch_size, seed=train.seed, drawn=drawn)
     measure(most=1)  # the first allocates
     begun = Seconds.now()
