@@ -368,6 +368,8 @@ def test_balanced_sampling_draws_each_class_as_often_and_is_a_function_of_seed_a
     often = drawn.bincount(minlength=120)  # of 400 that are expected of a cat, 133 of a dog
     assert often[:30].double().mean() == pytest.approx(400, rel=0.05) and often.min() > 80
     assert task.batches("valid", size=64, seed=0, epoch=0).parts[0].tolist() == list(range(40))  # type: ignore[union-attr]
+    measured = task.batches("train", size=64, seed=0, epoch=0, plain=True)  # each once, or accuracy would be another's
+    assert torch.cat(list(measured.parts)).tolist() == list(range(120))  # type: ignore[union-attr]
 
 
 def test_a_table_of_sampling_says_how_often_a_class_is_drawn() -> None:

@@ -213,6 +213,15 @@ def test_closed_form_models_run_like_any_other(tmp_path: Path) -> None:
         assert 0 < run.metrics["test"]["ndcg"] < 1
 
 
+def test_rankings_of_the_training_part_are_refused_before_there_is_a_folder(tmp_path: Path) -> None:
+    ease = {"model": "recsys/ease", "loss": None, "optimizer": None}
+    for number, settings in enumerate(({"train": {"epochs": 1}}, {**ease, "train": {}})):
+        settings["train"]["evaluate_train"] = "all"
+        with pytest.raises(lw.LabwrightError, match=r"held out.* leave train\.evaluate_train out"):
+            top_n(**settings).run(tmp_path / str(number))
+        assert not (tmp_path / str(number)).exists()
+
+
 def test_clicks_of_a_known_model_have_its_auc_and_log_loss() -> None:
     from sklearn.metrics import log_loss, roc_auc_score
 

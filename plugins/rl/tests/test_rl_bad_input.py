@@ -23,6 +23,7 @@ PPO, DQN, SAC = "rl/cartpole-ppo", "rl/cartpole-dqn", "rl/pendulum-sac"
         (DQN, {"task.target_entropy": -1.0}, r"task\.target_entropy is a setting of SAC, .* Leave it out"),
         (DQN, {"task.memory": 64, "train.batch_size": 128}, r"128 is more than task\.memory=64 transitions"),
         (PPO, {"task.rollout": 4, "task.environments": 2, "train.batch_size": 64}, "more than the 8 steps of a round"),
+        (PPO, {"train.evaluate_train": "all"}, r"no policy is measured on it: .* leave train\.evaluate_train out"),
         (PPO, {"train.epochs": 3}, "both of epochs and steps"),
         (PPO, {"task.environments": 0}, r"task\.environments: given 0"),
         (PPO, {"task.discount": 1.5}, r"task\.discount: given 1\.5; .* less than or equal to 1"),

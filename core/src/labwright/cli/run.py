@@ -19,7 +19,7 @@ def verb(
     overrides: Overrides = None,
     variant: Annotated[str, typer.Option(help="One of the recipe's variants; RECIPE:VARIANT is the same.")] = "",
     folder: Annotated[Path | None, typer.Option(help="The run folder; by default runs/RECIPE-001 and so on.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Train two steps, measure a batch, say the cost.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Take some steps, say time, memory and disk.")] = False,
     or_resume: Annotated[bool, typer.Option("--or-resume", help="Go on with what --folder has begun.")] = False,
     folds: Annotated[int | None, typer.Option(min=2, help="A run of each: see `labwright cross-validate`.")] = None,
     processes: Processes = None,

@@ -227,7 +227,8 @@ class Task(ABC):
         part = self.part(split, plain)
         if part is None:
             return None
-        parts = self.order(split, part, size=size, seed=seed, epoch=epoch)
+        # what is measured is measured once each, however often training takes it
+        parts = self.order("valid" if plain else split, part, size=size, seed=seed, epoch=epoch)
         # before `start` is counted, which counts batches that are trained on
         parts = [indices for indices in parts if len(indices) >= size] if whole else parts
         parts = parts[start:]

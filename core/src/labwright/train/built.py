@@ -87,7 +87,7 @@ class Built:
         """Within it the model may be called, without gradients; where it is sharded all processes call it alike."""
         return self.sharding.evaluating() if self.sharding else nullcontext()
 
-    def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None) -> Evaluated | None:
+    def evaluate(self, split: str, *, size: int, seed: int, most: int | None = None, **drawn: Any) -> Evaluated | None:
         """The metrics over a split as `evaluate` gives them, on the device and in the precision of these settings."""
         with self.calling():
             return evaluate(
@@ -100,6 +100,7 @@ class Built:
                 workers=self.workers if most is None else None,  # for a few batches they would take longer to start
                 autocast=partial(self.device_settings.autocast, self.device),
                 most=most,
+                **drawn,
             )
 
     def divisor(self, batch: Batch) -> float:

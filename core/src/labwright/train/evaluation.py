@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from labwright.base import ranks
 from labwright.base.errors import LabwrightError, listed, nearest, words
 from labwright.base.isolation import isolated
-from labwright.base.seeding import derived_seed
+from labwright.base.seeding import derived_seed, epoch_order
 from labwright.data.batching import IndexedBatches, Workers
 from labwright.data.dataset import Batch, with_tensors
 from labwright.interfaces.task import Goal, Metric, Task
@@ -41,6 +41,7 @@ def evaluate(
     workers: Workers | None = None,
     autocast: Callable[[], AbstractContextManager[Any] | None] | None = None,
     most: int | None = None,
+    drawn: int | None = None,
     alone: bool = False,
 ) -> Evaluated | None:
     """The task's metrics over a split, in batches of `size` and without augmentation; None if there is no such split.
@@ -53,22 +54,22 @@ def evaluate(
         task: says what is measured; its data is prepared.
         model: on `device`.
         split: `train`, `valid` or `test`.
-        device: where batches are moved to.
-        size: samples in a batch.
+        device: where batches are moved to, of `size` samples each.
         seed: of random numbers within it, alone: nothing drawn before changes the figures.
         workers: those who fetch data which isn't in memory.
         autocast: makes the context that a forward pass runs in; None, or giving None, is full precision.
-        most: bounds the number of batches.
+        most: bounds the number of batches; `drawn` that of samples, which the seed draws, each once.
         alone: this process measures all by itself, whoever trains with it.
 
-    Raises:
-        LabwrightError: if the split is empty, a metric is no single number, or the goal is not among the metrics.
+    Raises LabwrightError if the split is empty, a metric is no single number, or the goal is not among the metrics.
 
     Example: `lw.evaluate(task, model, "valid", device=torch.device("cpu"), size=256, seed=0)`
     """
     batches = task.batches(split, size=size, seed=seed, epoch=0, workers=workers, plain=True)
     if batches is None:
         return None
+    if drawn is not None:
+        batches = batches.of(epoch_order(len(batches.split), seed=seed, epoch=0)[:drawn].sort().values.split(size))
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     alone = alone or ranks.count() == 1
@@ -87,8 +88,7 @@ def evaluate(
                 _take_in(name, metric, results)
         computed = partial(_computed, metrics, samples)
         evaluated = computed() if alone else ranks.by_first(computed)
-    # again: a goal such as `f1/macro` stands in the table that a metric gives
-    _check_goal(task.goal, evaluated.metrics, within=False)
+    _check_goal(task.goal, evaluated.metrics, within=False)  # again: `f1/macro` stands in a table that a metric gives
     return evaluated
 
 

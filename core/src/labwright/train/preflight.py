@@ -73,7 +73,8 @@ def _tried(built: Built, train: Train, batches: IndexedBatches) -> None:
             batch = built.task.draw(batches.split.fetch(smallest, 0, train.seed), generator(0))
             for phase in built.task.phases():
                 _loss(built, phase.name, batch.rows(slice(len(batch) - 1, None)))
-    for split in ("valid", "test"):  # a metric that can't be computed would end the run after an epoch
+    # a metric that can't be computed would end the run after an epoch
+    for split in ("valid", "test", *["train"] * bool(train.evaluate_train)):
         with _trying(built, f"a first batch of `{split}`"), catch_warnings(action="ignore"):  # of a class it lacks
             evaluated = built.evaluate(split, size=max(train.batch_size, 2), seed=train.seed, most=1)
         built.metrics |= {} if evaluated is None else {split: evaluated.metrics}

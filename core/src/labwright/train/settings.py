@@ -36,6 +36,8 @@ class Train:
         keep: checkpoints that stay, beside the best one.
         final: whether a run ends with its last weights or those that were best on `valid`.
         drop_last: leave out an epoch's last batch where it has fewer samples than `batch_size`.
+        evaluate_train: measure the training part whenever `valid` is, as it is measured: without dropout and
+            augmentation; "all" of it, or that many samples, the same ones each time.
         evaluate_on: paths of other data by names: all of each is measured whenever `valid` is, and nothing is chosen by
             it.
 
@@ -56,6 +58,7 @@ class Train:
     keep: Annotated[int, Field(ge=1)] = 2
     final: Literal["last", "best"] = "last"
     drop_last: bool = False
+    evaluate_train: Annotated[int, Field(ge=1)] | Literal["all"] | None = None
     evaluate_on: dict[str, str] | None = None
 
     def settled(self, per_epoch: int) -> Self:

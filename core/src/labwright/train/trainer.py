@@ -325,15 +325,19 @@ class Trainer:
     def _evaluate(self, split: str, beside: str = "") -> None:
         """Metrics of a split with the weights that count, into the log; a better one on `valid` is saved.
 
-        With `valid` goes the data `beside` it, each by its name, which nothing is chosen by.
+        With `valid` go the training part and the data `beside` it, by their names, which nothing is chosen by.
         """
         run, train, name = self.run, self.train, beside or split
-        for other in self.built.beside if name == "valid" else ():
-            self._evaluate("test", other)
+        # trials of a study look at what they are judged by alone
+        more = ["train"] * bool(train.evaluate_train and self.tested)
+        for other in [*more, *self.built.beside] if name == "valid" else ():
+            self._evaluate("train" if other in more else "test", other)
+        drawn = train.evaluate_train if name == "train" and isinstance(train.evaluate_train, int) else None
         with self._reading(name), self.averaged():
-            evaluated = self.built.beside.get(beside, self.built).evaluate(
-                split, size=train.batch_size, seed=train.seed
-            )
+            built = self.built.beside.get(beside, self.built)
+            evaluated = built.evaluate(split, size=train.batch_size, seed=train.seed, drawn=drawn)
+        if name == "valid":
+            self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
         if evaluated is None:
             return
         metrics = run.metrics[name] = evaluated.metrics
@@ -341,7 +345,6 @@ class Trainer:
         self._record("evaluation", run.step, split=name, samples=evaluated.samples, metrics=metrics)
         if name == "valid":
             # only `valid` decides which weights are best: a run that looked at `test` would choose by it
-            self.evaluated, self.saved = run.step, -1  # a checkpoint of this step knows nothing of it
             for schedule in self.schedules.values():
                 schedule.evaluated(run.step, metrics)
             run.losses = self._named(self.loss_log.recent())

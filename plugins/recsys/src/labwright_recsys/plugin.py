@@ -41,6 +41,16 @@ def labwright_components() -> Iterator[lw.Component]:
 
 
 @lw.hookimpl
+def labwright_preflight(experiment: lw.Experiment, built: lw.Built) -> None:
+    # a model in closed form is measured only once it is computed: too late to refuse it
+    if experiment.train.evaluate_train and experiment.closed_form:
+        from labwright_recsys.top_n import HELD_OUT, TopN
+
+        if isinstance(built.task, TopN):
+            raise lw.LabwrightError(HELD_OUT)
+
+
+@lw.hookimpl
 def labwright_recipes() -> Iterator[lw.Recipe]:
     folder = Path(__file__).parent / "recipes"
     for name, summary in (

@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 
 _SCORES_AT_ONCE = 1 << 23  # users times items
 _PAIRS_AT_ONCE = 8192
+HELD_OUT = (
+    "rankings are measured on what was held out, and not on what was learned from: take the split 'valid' or 'test', "
+    "and leave train.evaluate_train out."
+)
 
 
 class RankingLoss(Protocol):
@@ -199,7 +203,7 @@ class TopN(Task):
     def evaluate(self, model: nn.Module, batch: Users) -> tuple[Tensor, Tensor, Tensor]:
         """Which places hold what is wanted, (B, K) bool; how many are wanted (B,); the items listed, (B, K)."""
         if not isinstance(batch, Users):
-            raise LabwrightError("rankings are measured on what was held out: take the split 'valid' or 'test'.")
+            raise LabwrightError(HELD_OUT)
         top_BK = self.lists(model, batch.inputs[0], batch.seen, self.top)
         wanted_BI = torch.zeros(len(batch), len(self.data.items) + 1, dtype=torch.bool, device=top_BK.device)
         wanted_BI[batch.wanted[0], batch.wanted[1]] = True  # the last column is for -1

@@ -135,7 +135,10 @@ class Acting(Task):
     def evaluate(self, model: nn.Module, batch: Batch) -> tuple[Tensor, Tensor]:
         """Returns and lengths (B,) of the episodes whose seeds are the targets. Raises LabwrightError for others."""
         if type(batch) is not Batch:
-            raise LabwrightError("the split train is random play, and no policy is measured on it: give valid or test.")
+            raise LabwrightError(
+                "the split train is random play, and no policy is measured on it: give valid or test, and leave "
+                "train.evaluate_train out."
+            )
         return played(self.data, batch.targets.tolist(), self._acting(model))
 
     def metrics(self) -> dict[str, Metric]:

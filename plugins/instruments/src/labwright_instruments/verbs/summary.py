@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -82,7 +83,7 @@ def verb(
         return
     echo(f"{experiment.name}: {whole.kind} on {device}, a batch of {samples:,}")
     _print_layers(through, depth)
-    _print_parts(parts)
+    print_parts(parts)
     if run_cost:
         _print_cost(run_cost, parts, on)
     say(*(f"note: {note}" for note in notes))
@@ -120,7 +121,7 @@ def _cost(trainer: Any, through: Passed, on: str | None) -> dict[str, Any]:
     from labwright_instruments.peaks import PEAKS, step_seconds
 
     here = cost(trainer)
-    told: dict[str, Any] = asdict(here) | {"seconds": here.seconds}
+    told: dict[str, Any] = here.json()
     if on is not None:
         low, high = step_seconds(on, through.flops, through.operations, trainer.settings.precision)
         told["there"] = {"gpu": on, "memory_bytes": int(PEAKS[on].memory)}
@@ -129,17 +130,8 @@ def _cost(trainer: Any, through: Passed, on: str | None) -> dict[str, Any]:
 
 
 def _print_cost(told: dict[str, Any], parts: Parts, on: str | None) -> None:
-    each = [
-        (f"{told[many]:,} {many}", f"{duration(told[many] * told[seconds])}")
-        for many, seconds in (
-            ("steps", "step_seconds"),
-            ("evaluations", "evaluation_seconds"),
-            ("checkpoints", "checkpoint_seconds"),
-        )
-    ]
-    rows = [*each, ("the test part", duration(told["test_seconds"])), ("together", duration(told["seconds"]))]
-    echo("\na run here, without starting up and the report")
-    print_table([*rows, ("on disk", amount(told["disk_bytes"]))], indent="  ")
+    print_seconds("a run here, without starting up and the report", told)
+    echo(f"  checkpoints on disk: {amount(told['disk_bytes'])}")
     if on is None:
         return
     low, high = map(duration, told["there"]["training_seconds"])
@@ -149,6 +141,26 @@ def _print_cost(told: dict[str, Any], parts: Parts, on: str | None) -> None:
     echo("  by its published peak, of which trainings reach a tenth to a half: only a run there can tell")
     verdict = "fits into" if parts.together < room else "doesn't fit into"
     echo(f"  what a step keeps, {amount(parts.together)}, {verdict} its {amount(room)}")
+
+
+def print_seconds(
+    title: str,
+    told: Mapping[str, Any],
+    before: Sequence[tuple[str, float]] = (),
+    after: Sequence[tuple[str, float]] = (),
+) -> None:
+    """The time of a run by what it does, as `Cost.json` has it; `before` the steps and `after` all else is more."""
+    counted = [
+        (f"{told[many]:,} {many}", told[many] * told[seconds])
+        for many, seconds in (
+            ("steps", "step_seconds"),
+            ("evaluations", "evaluation_seconds"),
+            ("checkpoints", "checkpoint_seconds"),
+        )
+    ]
+    rows = [*before, *counted, ("the test part", told["test_seconds"]), *after, ("together", told["seconds"])]
+    echo(f"\n{title}")
+    print_table([(what, duration(seconds)) for what, seconds in rows], indent="  ")
 
 
 def duration(seconds: float) -> str:
@@ -183,7 +195,7 @@ def _print_layers(through: Passed, depth: int) -> None:
     echo(f"FLOPs of the forward pass: {number(through.flops)} ({COUNTED})")
 
 
-def _print_parts(parts: Parts) -> None:
+def print_parts(parts: Parts) -> None:
     rows = []
     for part, what in _PARTS.items():
         value = getattr(parts, part)
