@@ -66,7 +66,8 @@ class Fresh:
         self.wheels = wheels
         self.venv = wheels.parent / "venv"
         self.python = self.venv / "bin" / "python"
-        kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        out = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+        kept = {key: value for key, value in os.environ.items() if key not in out}
         self.environment = kept | {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         self.environment["PYTHONPYCACHEPREFIX"] = str(wheels.parent / "compiled")
         self.run(tool(), "venv", "--quiet", "--python", sys.executable, self.venv)
