@@ -24,6 +24,8 @@ demo: .setup  ## search for better settings of the embedded digits, confirm the 
 
 # one thread a process: two workers with two threads each would slow one another down
 test test-all test-release: export OMP_NUM_THREADS := 1
+# modules that hundreds of processes import are compiled once, whatever the shell says
+test test-all test-release: export PYTHONDONTWRITEBYTECODE :=
 
 test: .setup  ## what proves the product, in about a quarter of an hour on two cores
 	$(RUN) pytest -n 2 --dist worksteal -m "not long and not release"

@@ -109,7 +109,11 @@ TWICE = '{name="joined",sets={plain="vision/digits",turned={name="vision/digits"
 
 LABELLED = texts()
 
-test_labwright = conformance("labwright", recipes={"schedule constant": "vision/digits-mlp"})
+test_labwright = conformance(
+    "labwright",
+    recipes={f"optimizer {name}": ["vision/digits-mlp", f"optimizer={name}"] for name in ("adam", "adamw", "sgd")}
+    | {"schedule constant": "vision/digits-mlp"},
+)
 test_study = conformance("labwright-study")
 test_testing = conformance("labwright-testing")
 test_export = conformance("labwright-export")
@@ -164,6 +168,14 @@ test_tasks = conformance(
             'optimizer={name="sgd",lr=1.0}',
         ],
         "method pcgrad": ["vision/digits-heads", "method=pcgrad", "loss.weights="],
+        "task language-model": [
+            "nlp/shakespeare",
+            f"task.data.path={running_text()}",
+            "task.data.context=16",
+            "model.width=32",
+            "model.depth=1",
+            "model.heads=2",
+        ],
         "task dense-labels": made("shapes"),
         "task sequence-to-sequence": made("digits"),
         "metric entity-f1": made("tagged", 'task.metrics=["entity-f1"]', "task.goal=entity-f1"),

@@ -42,7 +42,7 @@ def test_every_plugin_is_tried_alone():
 
 @pytest.fixture(scope="module")
 def wheels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheels")
+    folder = tmp_path_factory.mktemp("alone") / "wheels"
     subprocess.run([tool(), "build", "--quiet", "--wheel", "--all-packages", "--out-dir", folder], cwd=ROOT, check=True)
     return folder
 
@@ -56,15 +56,21 @@ def tool() -> str:
 
 
 class Fresh:
-    """An environment that has nothing but Python and what is installed from the wheels."""
+    """An environment that has nothing but Python and what is installed from the wheels.
+
+    Each lies where the one before lay, so that what Python compiled of torch and the like is good for all of them.
+    """
 
     def __init__(self, folder: Path, wheels: Path) -> None:
         self.folder = folder
         self.wheels = wheels
-        self.python = folder / "venv" / "bin" / "python"
-        kept = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        self.venv = wheels.parent / "venv"
+        self.python = self.venv / "bin" / "python"
+        out = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")
+        kept = {key: value for key, value in os.environ.items() if key not in out}
         self.environment = kept | {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        self.run(tool(), "venv", "--quiet", "--python", sys.executable, folder / "venv")
+        self.environment["PYTHONPYCACHEPREFIX"] = str(wheels.parent / "compiled")
+        self.run(tool(), "venv", "--quiet", "--python", sys.executable, self.venv)
 
     def run(self, *command: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
@@ -79,7 +85,7 @@ class Fresh:
         self.run(*command, "--constraint", ROOT / "constraints.txt", *requirements)
 
     def labwright(self, *words: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        return self.run(self.folder / "venv" / "bin" / "labwright", *words, code=code)
+        return self.run(self.venv / "bin" / "labwright", *words, code=code)
 
     def has(self, module: str) -> bool:
         finds = f"from importlib.util import find_spec; print(find_spec({module!r}) is not None)"
@@ -88,8 +94,9 @@ class Fresh:
 
 @pytest.fixture
 def fresh(wheels: Path, tmp_path: Path) -> Iterator[Fresh]:
-    yield Fresh(tmp_path, wheels)
-    shutil.rmtree(tmp_path / "venv")  # gigabytes, where uv's cache lies on another disk
+    made = Fresh(tmp_path, wheels)
+    yield made
+    shutil.rmtree(made.venv)  # gigabytes, where uv's cache lies on another disk
 
 
 def wheel(wheels: Path, package: str) -> str:
@@ -231,7 +238,9 @@ def test_everything_is_there_with_labwright_all(wheels: Path, fresh: Fresh):
     fresh.labwright("space", "vision/digits-mlp")
     search = ["tune", "vision/digits-mlp", "task.data.valid=0.2", "train.epochs=1", "--trials", "2", "--json"]
     assert json.loads(fresh.labwright(*search).stdout)["complete"] == 2
-    fresh.labwright("compare", "vision/digits-mlp", "studies/vision-digits-mlp/best.toml", "--seeds", "2")
+    fresh.labwright(
+        "compare", "vision/digits-mlp", "studies/vision-digits-mlp/best.toml", "--seeds", "2", "--set", "train.epochs=1"
+    )
     fresh.labwright("check", "--quick", "vision")
     fresh.labwright("export", "--help")
     fresh.labwright("submit", "--help")

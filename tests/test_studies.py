@@ -62,12 +62,12 @@ def exported(folder: Path, name: str) -> list[dict[str, Any]]:
 @pytest.mark.timing
 def test_any_number_of_workers_has_the_same_trials(place: Path) -> None:
     found = {}
-    for workers in (1, 2, 4):
+    for workers in (1, 4):
         name = f"with-{workers}"
         said(place, "labwright", "tune", "mine.toml", "--trials", "12", "--workers", workers, "--name", name)
         found[workers] = exported(place, name)
     assert len(found[1]) == 12 and {"complete", "pruned"} == {row["state"] for row in found[1]}
-    assert found[1] == found[2] == found[4]
+    assert found[1] == found[4]
 
 
 @pytest.mark.release

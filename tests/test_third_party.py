@@ -61,7 +61,8 @@ class Environment:
         """A command in the folder; a name that the environment has a program of is that program."""
         first, *rest = command
         own = self.folder / "venv" / "bin" / first
-        environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "VIRTUAL_ENV")}
+        out = ("PYTHONPATH", "VIRTUAL_ENV", "PYTHONDONTWRITEBYTECODE")  # compiled once, not by each command
+        environment = {key: value for key, value in os.environ.items() if key not in out}
         environment |= {"UV_PYTHON_DOWNLOADS": "never", "OMP_NUM_THREADS": "1"}
         words = [own if own.exists() else first, *rest]
         done = subprocess.run(

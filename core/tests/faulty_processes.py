@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import resource
-import time
+import signal
 from collections.abc import Iterator
 from typing import Annotated, Any, Literal
 
@@ -37,7 +38,8 @@ class Faulty(Sorting):
             case "breaks":
                 raise ZeroDivisionError("of this test")
             case "hangs":
-                time.sleep(600)
+                signal.pause()  # until it is told to end: torchrun would wait half a minute before it kills
+                os._exit(1)
             case "fills the disk":
                 resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
         return loss

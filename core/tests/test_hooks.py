@@ -7,7 +7,7 @@ import inspect
 import re
 import types
 import warnings
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -71,13 +71,13 @@ def test_a_hooks_examples_one_simple_and_one_realistic_implement_it(hook):
 
 @pytest.mark.parametrize("hook", HOOKS)
 def test_a_hook_has_a_user_in_the_tree(hook):
-    assert [file for file in SOURCES if hook in set(implemented_in(file))]
+    assert [file for file in SOURCES if hook in implemented_in(file)]
 
 
-def implemented_in(file: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.FunctionDef) and any("hookimpl" in ast.unparse(one) for one in node.decorator_list):
-            yield node.name
+@cache
+def implemented_in(file: Path) -> frozenset[str]:
+    functions = [one for one in ast.walk(ast.parse(file.read_text("utf-8"))) if isinstance(one, ast.FunctionDef)]
+    return frozenset(one.name for one in functions if any("hookimpl" in ast.unparse(by) for by in one.decorator_list))
 
 
 @pytest.mark.parametrize("hook", HOOKS)

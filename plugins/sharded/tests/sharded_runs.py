@@ -207,12 +207,14 @@ if __name__ == "__main__":
         case "peak":
             peak(folder)
         case "rounded":
-            rounded(folder, *names)
+            for name in names:
+                rounded(folder / name, name)
         case "refused":
-            try:
-                lw.Experiment(**sharded(ALL[names[0]]())).trainer(folder / "run")
-            except lw.LabwrightError as error:
-                print(error)
+            for name in names:
+                try:
+                    lw.Experiment(**sharded(ALL[name]())).trainer(folder / "run")
+                except lw.LabwrightError as error:
+                    print(f"{name}: {error}")
         case "die":
             plain = divided.settings
             divided.settings = lambda **changed: sharded(plain(**changed), blocks=["Sequential"], save_async=True)

@@ -16,17 +16,18 @@ KILLS, TRIALS = 20, 60
 pytestmark = [pytest.mark.timing, pytest.mark.long]
 
 
-def test_twenty_killed_workers_leave_a_reproducible_study_as_it_would_have_been(lab: Lab) -> None:
-    whole = lab.tune("whole", TRIALS)
+@pytest.mark.parametrize(("kills", "count"), [(6, 24), pytest.param(KILLS, TRIALS, marks=pytest.mark.release)])
+def test_killed_workers_leave_a_reproducible_study_as_it_would_have_been(lab: Lab, kills: int, count: int) -> None:
+    whole = lab.tune("whole", count)
     assert lab.ended(whole)[0] == 0
-    lab.doom(("worker", 2 + number % 2) for number in range(KILLS))
-    code, said = lab.ended(lab.tune("killed", TRIALS, "--workers", "2"))
+    lab.doom(("worker", 2 + number % 2) for number in range(kills))
+    code, said = lab.ended(lab.tune("killed", count, "--workers", "2"))
     assert code == 0, said
-    assert lab.met() == {"worker": KILLS}
+    assert lab.met() == {"worker": kills}
     assert_parses(lab.journal("killed"))
     trials = trials_of(f"journal:{lab.journal('killed')}", "killed")
-    assert_whole(trials, TRIALS)
-    assert len(trials) == TRIALS
+    assert_whole(trials, count)
+    assert len(trials) == count
     assert rows(trials) == rows(trials_of(f"journal:{lab.journal('whole')}", "whole"))
 
 

@@ -144,23 +144,25 @@ def blocked_by(plugin: Plugin, off: Mapping[str, str], settings: ProjectConfig) 
     return "" if allowed else f"blocked by {settings.origin}, which doesn't allow it"
 
 
-def imported(plugin: Plugin, by: str = "") -> Plugin:
-    """The plugin with its module and what it brings, or set aside with the reason; `by` is what blocks it."""
+def imported(plugin: Plugin, core: str, by: str = "") -> Plugin:
+    """The plugin with its module and what it brings, or set aside with the reason.
+
+    `core` is the version of labwright that is installed, `by` what blocks the plugin.
+    """
     if by:
         return replace(plugin, state="blocked", reason=by)
     if plugin.state != "loaded":
         return plugin
     try:
-        _check_version(plugin)
+        _check_version(plugin, core)
         module = loaded_from(plugin)
     except LabwrightError as error:
         return replace(plugin, state="quarantined", reason=str(error))
     return examined(replace(plugin, module=module))
 
 
-def _check_version(plugin: Plugin) -> None:
+def _check_version(plugin: Plugin, core: str) -> None:
     """Raises LabwrightError if a plugin asks for another version of labwright, or states none that can be read."""
-    core = metadata.version(GROUP)
     try:
         if not plugin.requires or _admits(plugin.requires, core):
             return
@@ -234,20 +236,21 @@ def _stated(point: metadata.EntryPoint) -> Plugin:
     dist = point.dist
     assert dist is not None
     try:
-        if not dist.name or not dist.version:
+        # once: each attribute of a distribution parses all of it anew, its description too
+        if not (read := dist.metadata)["Name"] or not read["Version"]:
             raise ValueError("no name or no version stands there")
-        return Plugin(point.name, dist.name, dist.version, _required_core(dist), target=point.value)
+        return Plugin(point.name, read["Name"], read["Version"], _required_core(dist, read), target=point.value)
     except Exception as error:  # noqa: BLE001 - whatever stands in the metadata of another distribution
         reason = f"the metadata of its distribution can't be read: {words(error)}"
         return Plugin(point.name, "unknown", "", state="quarantined", reason=reason, target=point.value)
 
 
-def _required_core(distribution: metadata.Distribution) -> str | None:
+def _required_core(distribution: metadata.Distribution, read: metadata.PackageMetadata) -> str | None:
     """The range in a distribution's own `Requires-Dist: labwright`, lines for extras left out."""
-    if distribution.name == GROUP:
-        return f"=={distribution.version}"
+    if read["Name"] == GROUP:
+        return f"=={read['Version']}"
     clauses: set[str] = set()
-    for line in distribution.requires or ():
+    for line in read.get_all("Requires-Dist") or distribution.requires or ():
         text, _, marker = line.partition(";")
         if not re.match(rf"{GROUP}(?![\w.-])", text, re.IGNORECASE):
             continue

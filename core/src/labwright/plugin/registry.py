@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from labwright.base.errors import LabwrightError, a, listed, nearest, path_fault, sentence, shown
 from labwright.plugin.discovery import (
+    GROUP,
     Declared,
     Plugin,
     blocked_by,
@@ -79,7 +80,8 @@ class Plugins:
         files |= dict.fromkeys(map(_resolved, local), "")  # what is asked for by name is used wherever it lies
         known = [name for plugin in there for name in (plugin.name, plugin.distribution)]
         off, notes = blocks(settings, blocked, [*known, *(file.stem for file in files)])
-        plugins = [imported(plugin, blocked_by(plugin, off, settings)) for plugin in there]
+        core = next((plugin.version for plugin in there if plugin.distribution == GROUP), "none")
+        plugins = [imported(plugin, core, blocked_by(plugin, off, settings)) for plugin in there]
         found = cls([*plugins, *(loaded(file, off, distrust) for file, distrust in files.items())], unreadable + notes)
         for plugin, distrust in zip(found.plugins[len(plugins) :], files.values(), strict=True):
             if plugin.state == "quarantined" and not distrust:  # what was asked for by name is mended, not set aside

@@ -8,6 +8,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,20 +30,8 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
     """What a result may depend on beside the recipe, for JSON; `threads` are the run's, None: the process's."""
     import torch
 
-    versions = {"labwright": metadata.version("labwright")}
-    for plugin in plugins.loaded:
-        if not plugin.version:
-            continue
-        versions[plugin.distribution] = plugin.version
-        for line in metadata.requires(plugin.distribution) or ():
-            try:
-                requirement = Requirement(line)
-            except InvalidRequirement:
-                versions[line] = "no requirement that can be read"
-                continue
-            # what an extra or a platform asks for may rightly be missing
-            if requirement.marker is None:
-                versions[requirement.name] = _version(requirement.name)
+    named = tuple((plugin.distribution, plugin.version) for plugin in plugins.loaded if plugin.version)
+    searched = tuple((place, Path(place).stat().st_mtime_ns) for place in sys.path if Path(place).is_dir())
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
@@ -53,7 +42,7 @@ def environment(plugins: Plugins, device: torch.device, threads: int | None = No
         "threads": threads or torch.get_num_threads(),
         "processes": ranks.count(),
         "cores": os.cpu_count(),
-        "distributions": dict(sorted(versions.items())),
+        "distributions": _versions(named, searched),
         "git": git.commit(),
         "command": without_secrets(sys.argv),
     }
@@ -93,8 +82,20 @@ def _processor() -> str:
     return named[1] if named else platform.processor() or platform.machine()
 
 
-def _version(distribution: str) -> str:
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:
-        return "not installed"
+@cache
+def _versions(plugins: tuple[tuple[str, str], ...], _searched: tuple[tuple[str, int], ...]) -> dict[str, str]:
+    """The versions of plugins and of what they require, looked up anew where an installation changed what is searched.
+
+    To look them up takes longer than a small run.
+    """
+    versions = {"labwright": metadata.version("labwright"), **dict(plugins)}
+    for line in [line for distribution, _ in plugins for line in metadata.requires(distribution) or ()]:
+        try:
+            requirement = Requirement(line)
+            if requirement.marker is None:  # what an extra or a platform asks for may rightly be missing
+                versions[requirement.name] = metadata.version(requirement.name)
+        except InvalidRequirement:
+            versions[line] = "no requirement that can be read"
+        except metadata.PackageNotFoundError:
+            versions[requirement.name] = "not installed"
+    return dict(sorted(versions.items()))

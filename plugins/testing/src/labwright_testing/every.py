@@ -24,8 +24,8 @@ def can_be_built_with_sampled_settings(subject: Subject) -> None:
     chance = random.Random(0)  # noqa: S311 - no secret
     prefix = "task.data" if subject.kind == "data" else subject.kind
     reads = subject.kind in BUILT
-    assert subject.candidates, "no recipe has a place for it"
-    base = subject.experiment if reads else subject.candidates[0]
+    assert subject.first, "no recipe has a place for it"
+    base = subject.experiment if reads else subject.first
     for _ in range(DRAWS if marks else 1):
         drawn = _counting(subject, base, {name: _drawn(mark, chance) for name, mark in marks.items()})
         try:
@@ -45,9 +45,9 @@ def works_at_the_ends_of_its_search(subject: Subject) -> None:
     ends = [(name, value) for name, setting in subject.settings.items() for value in _ends(setting.mark)]
     if not ends:
         raise NotApplicable("nothing of it is searched")
-    assert subject.candidates, "no recipe has a place for it"
+    assert subject.first, "no recipe has a place for it"
     prefix = "task.data" if subject.kind == "data" else subject.kind
-    base = subject.experiment if subject.kind in BUILT else subject.candidates[0]
+    base = subject.experiment if subject.kind in BUILT else subject.first
     for name, value in ends:
         needed = {when.setting: when.values[0] for when in subject.settings[name].conditions if when.values}
         changed = _counting(subject, base, {**needed, name: value})

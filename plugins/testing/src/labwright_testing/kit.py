@@ -135,6 +135,26 @@ class Kit:
     recipes: Recipes = field(default_factory=dict)
     inputs: Inputs = field(default_factory=dict)
     tasks: Prepared = field(default_factory=lambda: Prepared(KEPT))
+    _read: dict[tuple[str, ...], Experiment | None] = field(default_factory=dict, init=False, repr=False)
+    _fitting: dict[tuple[str, str], frozenset[str]] = field(default_factory=dict, init=False, repr=False)
+
+    def experiment(self, recipe: str, overrides: Sequence[str] = ()) -> Experiment | None:
+        """A recipe as it stands, read once for all that is tried in it; None if it can't be."""
+        if (key := (recipe, *overrides)) not in self._read:
+            try:
+                self._read[key] = Experiment.from_recipe(recipe, overrides, plugins=self.plugins)
+            except LabwrightError:
+                self._read[key] = None
+        return self._read[key]
+
+    def fits(self, kind: str, name: str, recipe: str) -> bool:
+        """Whether a component goes with a recipe's task, as `labwright list --fitting` says."""
+        if (key := (kind, recipe)) not in self._fitting:
+            try:
+                self._fitting[key] = frozenset(fitting_names(kind, recipe, self.plugins))
+            except LabwrightError:
+                self._fitting[key] = frozenset()
+        return name in self._fitting[key]
 
     def subjects(self, name: str = "") -> list[Subject]:
         """What a plugin or distribution declares; what all do, if none is named.
@@ -200,23 +220,36 @@ class Subject:
 
     # ------------------------------------------------------------------------------------------------- in a recipe
 
-    @cached_property
-    def candidates(self) -> list[Experiment]:
+    def candidates(self) -> Iterator[Experiment]:
         """Recipes in which the component stands, on one thread of the CPU, without loggers; nothing of them is read.
 
         The recipe that `recipes` gives, else those that name the component, then those it fits into; of both, those of
-        its own plugin come first.
+        its own plugin come first. Each is made when it is asked for.
         """
         given = self.kit.recipes.get(self.label)
         if isinstance(given, Experiment):
-            return [self._quiet(given)]
+            yield self._quiet(given)
+            return
         own = [recipe.name for recipe in self.owner.recipes]
         others = [name for name in self.plugins.names("recipe") if name not in own]
         recipes: list[Sequence[str]] = [[name] for name in (*own, *others)]
         if given is not None:
             recipes = [[given] if isinstance(given, str) else given]
-        fitting = [pair for recipe, *overrides in recipes if (pair := self._within(recipe, overrides)) is not None]
-        return [experiment for experiment, named in sorted(fitting, key=lambda pair: not pair[1])]
+        read = [(recipe, self.kit.experiment(recipe, overrides)) for recipe, *overrides in recipes]
+        whole = [(recipe, experiment) for recipe, experiment in read if experiment is not None]
+        standing = {recipe for recipe, experiment in whole if self._stands_in(experiment)}
+        for named in (True, False):
+            for recipe, experiment in whole:
+                if named == (recipe in standing) and (named or self._fits(recipe)):
+                    try:
+                        yield self._quiet(experiment, {} if named else self._named())
+                    except LabwrightError:
+                        continue
+
+    @cached_property
+    def first(self) -> Experiment | None:
+        """The first candidate, whether its data is there or not."""
+        return next(self.candidates(), None)
 
     @cached_property
     def experiment(self) -> Experiment:
@@ -226,7 +259,7 @@ class Subject:
         except LabwrightError as error:  # no recipe can hold it, and this is why
             raise AssertionError(str(error)) from error
         reasons = []
-        for experiment in self.candidates:
+        for experiment in self.candidates():
             try:
                 task = self.kit.tasks.of(experiment)
                 if self.kind == "method":  # what it can't train, it says no earlier
@@ -240,24 +273,14 @@ class Subject:
             f'needs: conformance(..., recipes={{"{self.label}": ["NAME", "FIELD=VALUE"]}}).{"".join(reasons)}'
         )
 
-    def _within(self, recipe: str, overrides: Sequence[str]) -> tuple[Experiment, bool] | None:
-        """An experiment of a recipe with the component in it, and whether the recipe names it itself."""
-        try:
-            experiment = Experiment.from_recipe(recipe, overrides, plugins=self.plugins)
-            named = self._stands_in(experiment)
-            if not named:
-                if self.kind == "task" or self.declared.name not in fitting_names(self.kind, recipe, self.plugins):
-                    return None
-                experiment = experiment.varied(self._named())
-            return self._quiet(experiment), named
-        except LabwrightError:
-            return None
+    def _fits(self, recipe: str) -> bool:
+        return self.kind != "task" and self.kit.fits(self.kind, self.declared.name, recipe)
 
-    def _quiet(self, experiment: Experiment) -> Experiment:
+    def _quiet(self, experiment: Experiment, named: Mapping[str, Any] | None = None) -> Experiment:
         quiet: dict[str, Any] = {key: [] for kind, key in LISTS.items() if kind != self.kind}
         if self.kind != "device":
             quiet["device"] = {"name": "cpu", "threads": 1}
-        return experiment.varied(quiet)
+        return experiment.varied({**(named or {}), **quiet})
 
     def _stands_in(self, experiment: Experiment) -> bool:
         if self.kind == "metric":

@@ -56,7 +56,7 @@ def gives_numbers(subject: Subject) -> None:
 
 def _made(subject: Subject) -> Metric:
     """The metric as the task of its recipe makes it. Raises NotApplicable if no recipe's task takes it."""
-    if not subject.candidates:
+    if subject.first is None:
         raise NotApplicable("no recipe's task has a place for it")
     made: Metric = next(metric for name, metric in subject.task.metrics().items() if name in _names(subject))
     return made

@@ -183,7 +183,7 @@ def finds_a_model_for_its_contract(subject: Subject) -> None:
     contract = getattr(subject.target, "model_contract", None)
     if contract is None:
         raise NotApplicable("it calls the model itself")
-    assert subject.candidates, f"no recipe has a model that fits {contract.__name__}, which it calls"
+    assert subject.first, f"no recipe has a model that fits {contract.__name__}, which it calls"
 
 
 @check("task")
