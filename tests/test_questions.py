@@ -41,7 +41,7 @@ QUESTIONS = [
     ("How do I load a trained model in Python?", "how-to/notebook.md", "Afterwards", "lw.load(run)"),
     ("How do I submit to SLURM?", "how-to/slurm.md", "", "labwright submit"),
     ("Why is it slow? How do I profile?", "how-to/look-before-training.md", "Where the time goes", "labwright profile"),
-    ("CUDA out of memory", ASKED, "Out of memory", "device.accumulate=4"),
+    ("CUDA out of memory", ASKED, "CUDA out of memory (OOM)", "device.accumulate=4"),
     ("Which batch size fits?", "how-to/look-before-training.md", "A batch size", "labwright find-batch-size"),
     ("Which learning rate?", "how-to/look-before-training.md", "A learning rate", "labwright find-lr"),
     ("How do I resume after a crash?", "how-to/resume.md", "Go on", "labwright resume"),
