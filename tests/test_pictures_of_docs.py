@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,9 @@ PICTURES = DOCS / "pictures"
 @cache
 def maker() -> Any:
     """docs/pictures.py as a module."""
-    spec = importlib.util.spec_from_file_location("pictures", DOCS / "pictures.py")
+    spec = importlib.util.spec_from_file_location("labwright_docs_pictures", DOCS / "pictures.py")
     assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # where dataclasses look for it
     spec.loader.exec_module(module)
     return module
 
