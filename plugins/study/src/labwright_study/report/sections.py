@@ -145,8 +145,8 @@ class _Report:
         lengths = [len(row.reports) for row in trained]
         seconds = sum(row.seconds for row in pruned), sum(row.seconds for row in self.rows) or 1.0
         notes = [
-            f"of the training left out by pruning {len(pruned)} trials",
-            f"{100 * seconds[0] / seconds[1]:.0f} % of the time went into them",
+            f"of the training left out by pruning {len(pruned)} trial{'s' * (len(pruned) != 1)}",
+            f"{100 * seconds[0] / seconds[1]:.0f} % of the time went into what was pruned",
         ]
         return page.headline(
             "saved", f"{100 * (1 - sum(lengths) / (max(lengths) * len(lengths))):.0f} %", notes, goal=False
