@@ -99,6 +99,7 @@ from labwright.runs.start import Start as Start
 from labwright.train.built import Built as Built
 from labwright.train.evaluation import evaluate as evaluate
 from labwright.train.evaluation import evaluating as evaluating
+from labwright.train.log import read_log as read_log
 from labwright.train.metrics import Accuracy as Accuracy
 from labwright.train.metrics import LogLoss as LogLoss
 from labwright.train.metrics import Mean as Mean

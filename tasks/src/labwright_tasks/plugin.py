@@ -47,6 +47,8 @@ def labwright_components() -> Iterator[lw.Component]:
         "optimizer", "torch/*", f"{here}.library_optimizers:TORCH", "any optimizer of torch.optim by its name"
     )
     yield from _schedules(here)
+    yield lw.Component("stop", "early", f"{here}.stopping:Early", "end when a metric has not improved for a while")
+    yield lw.Component("stop", "seconds", f"{here}.stopping:Seconds", "end after a stretch of time")
     yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
     yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
     yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")

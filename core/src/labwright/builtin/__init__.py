@@ -30,8 +30,6 @@ def labwright_components() -> Iterator[Component]:
     yield Component("device", "mps", f"{here}.devices:MPS", "an Apple GPU")
     yield Component("logger", "progress", f"{here}.progress:Progress", "a bar on a terminal, plain lines elsewhere")
     yield Component("logger", "report", f"{here}.report:Report", "report.html when the run ends")
-    yield Component("stop", "early", f"{here}.stopping:Early", "end when a metric has not improved for a while")
-    yield Component("stop", "seconds", f"{here}.stopping:Seconds", "end after a stretch of time")
 
 
 @hookimpl

@@ -36,7 +36,7 @@ COMES_WITH = {
     **dict.fromkeys(("check", "doctor", "new", "verify-resume"), "labwright-testing"),
     **dict.fromkeys(("cross-entropy", "mse", "mae", "huber", "penalized"), "labwright-tasks"),
     **dict.fromkeys(("torch/*", "torchmetrics/*", "check-data", "cross-validate"), "labwright-tasks"),
-    **dict.fromkeys(("calibrate", "schema", "suggest"), "labwright-tasks"),
+    **dict.fromkeys(("calibrate", "schema", "suggest", "stop early", "stop seconds"), "labwright-tasks"),
     **dict.fromkeys((f"schedule {of}" for of in ("linear", "cosine", "exponential", "one-cycle")), "labwright-tasks"),
     **dict.fromkeys(("completion", "csv", "mlflow", "tensorboard", "wandb", "runs"), "labwright-instruments"),
     **dict.fromkeys(("find-batch-size", "find-lr", "profile", "gradient-norms", "summary"), "labwright-instruments"),
@@ -239,7 +239,7 @@ class Plugins:
         """That no plugin brings a name, and what was perhaps meant."""
         bringer = COMES_WITH.get(f"{kind} {name}") or COMES_WITH.get(name)
         bringer = bringer or (not self.owners(kind, family(name)) and COMES_WITH.get(family(name)))
-        if bringer and kind in ("verb", "logger", "loss", "optimizer", "schedule"):
+        if bringer and kind in ("verb", "logger", "loss", "optimizer", "schedule", "stop"):
             return f"`{name}` comes with {bringer}: pip install labwright[{bringer.removeprefix('labwright-')}]"
         known = self.names(kind)
         others = [

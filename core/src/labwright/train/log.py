@@ -64,7 +64,10 @@ class Log:
 
 
 def read_log(file: Path, torn: list[int] | None = None) -> Iterator[dict[str, Any]]:
-    """The records of a metrics.jsonl. Lines that are torn are left out; their numbers, from 1, are added to `torn`."""
+    """The records of a metrics.jsonl. Lines that are torn are left out; their numbers, from 1, are added to `torn`.
+
+    Example: `[record for record in lw.read_log(Path(run, "metrics.jsonl")) if record["event"] == "evaluation"]`
+    """
     for number, (_, record) in enumerate(_lines(file), 1):
         if record is not None:
             yield record

@@ -9,11 +9,11 @@ import labwright as lw
 import pytest
 import torch
 from labwright.base.errors import LabwrightError, StopRun
-from labwright.builtin.stopping import Early, Seconds
 from labwright.interfaces.run import Run
 from labwright.plugin.registry import Plugins
 from labwright.plugin.relay import Relay, check_listener
 from labwright.train.log import Log, read_log
+from labwright_tasks.stopping import Early, Seconds
 from parts import Blobs, Sorting, sorting
 from torch import nn
 
@@ -152,7 +152,7 @@ def test_a_run_whose_patience_is_used_up_ends_at_once_when_resumed_and_goes_on_w
 @pytest.mark.timing
 def test_a_run_ends_at_the_first_step_after_its_time_is_over(tmp_path, monkeypatch):
     now = 1000.0
-    monkeypatch.setattr("labwright.builtin.stopping.time.monotonic", lambda: now)
+    monkeypatch.setattr("labwright_tasks.stopping.time.monotonic", lambda: now)
     session = Session(tmp_path, Seconds(limit=60))
 
     def step() -> None:

@@ -7,14 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
+from labwright import Built, Goal, LabwrightError, Run, StopRun, hookimpl, listed, nearest, read_log
 from pydantic import Field
-
-from labwright.base.errors import LabwrightError, StopRun, listed, nearest
-from labwright.interfaces.run import Run
-from labwright.interfaces.task import Goal
-from labwright.plugin.hookspecs import hookimpl
-from labwright.train.built import Built
-from labwright.train.log import read_log
 
 
 @dataclass(eq=False, kw_only=True)
