@@ -330,7 +330,7 @@ GROUPS = {
     "Trying what plugins bring": ("signature", "Setting", "Prepared", "Built"),
     "Data": ("TensorSplit", "Labelled", "Sharded", "IndexedBatches", "Workers", "LeftOut"),
     "Models, losses, optimizers": (*("ClosedForm", "LEFT_OUT", "separable", "Schedule", "AdamW", "Family"),),
-    "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity", "Of", "interval_of"),
+    "Metrics": ("Accuracy", "LogLoss", "Mean", "Perplexity", "Of", "headlines", "interval_of"),
     "Sections of a report": ("Section", "Figure", "Table", "Pictures", "Sounds", "Text"),
     "Random numbers and memory": ("derived_seed", "generator", "epoch_order", "draws", "isolated", "free_memory"),
     "Several processes": ("ranks",),

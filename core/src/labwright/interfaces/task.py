@@ -55,7 +55,9 @@ class Goal:
 def headlines(metrics: Iterable[str], goal: str) -> list[str]:
     """The names that are shown at a glance, the goal first: none of a table within a table, such as `f1/class/cat`.
 
-    Nor the ends of intervals, which `figures` shows.
+    Nor the ends of intervals, which stand beside their metrics.
+
+    Example: `lw.headlines(run.metrics["test"], run.task.goal.metric)`
     """
     names = (name for name in metrics if name == goal or (name.count("/") < 2 and not _ENDS.search(name)))
     return sorted(names, key=lambda name: name != goal)

@@ -122,10 +122,10 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
         columns = headlines(sorted(outcome.metrics[splits[0]]), goal.metric)
         rows = [(rule, *(values.get(name, "") for name in columns)) for rule, values in rules.items()]
         yield table(f"Beside what simple rules reach on {splits[0]}", ("", *columns), rows)
-    inner = sorted(names - set(headlines(names, goal.metric)))
-    rows = [(name, *(outcome.metrics[split].get(name, "") for split in splits)) for name in inner]
-    if rows:
-        yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits), rows))
+    inner = sorted(name for name in names - set(headlines(names, goal.metric)) if "_95/" not in name)
+    measured = [outcome.metrics[split] for split in splits]
+    if rows := [(name, *(of.get(name, "") for of in measured), interval_of(measured[0], name)) for name in inner]:
+        yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits, "95% interval"), rows))
 
 
 def _split_order(split: str) -> tuple[bool, bool, bool, str]:
