@@ -166,7 +166,11 @@ def test_texts_are_not_written_in_evaluations_where_the_task_says_so() -> None:
 
 
 def test_nothing_measured_is_no_number() -> None:
-    assert all(math.isnan(metric.compute()) for metric in prepared(*PAIRS).metrics().values())
+    values = {name: metric.compute() for name, metric in prepared(*PAIRS).metrics().items()}
+    intervals = {name: values.pop(name) for name in [*values] if name.endswith("_95")}
+    assert all(map(math.isnan, values.values()))
+    assert intervals.pop("exact_match_95") == {"low": 0.0, "high": 1.0}
+    assert all(math.isnan(end) for ends in intervals.values() for end in ends.values())
 
 
 # ------------------------------------------------------------------------------------------------------- searching

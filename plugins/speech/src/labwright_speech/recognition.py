@@ -139,7 +139,7 @@ class Recognition(Task):
         return self.texts(model(*batch.inputs)), transcripts(batch, self.alphabet)
 
     def metrics(self) -> dict[str, Metric]:
-        return with_intervals({"wer": ErrorRate(), "cer": ErrorRate(characters=True)}, self.data)
+        return with_intervals(_rates(), self.data)
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """An empty transcript, and for each the training part's most frequent transcript, or its most frequent word."""
@@ -154,7 +154,7 @@ class Recognition(Task):
         }
         floors = {}
         for rule, text in rules.items():
-            rates = self.metrics()
+            rates = _rates()
             for rate in rates.values():
                 rate.update([text] * len(part.texts), [*part.texts])
             floors[rule] = {name: float(rate.compute()) for name, rate in rates.items()}
@@ -223,6 +223,10 @@ class ErrorRate:
     def reset(self) -> None:
         self.wrong: list[int] = []
         self.all: list[int] = []
+
+
+def _rates() -> dict[str, ErrorRate]:
+    return {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
 
 
 def transcripts(batch: Utterances, alphabet: Sequence[str]) -> list[str]:
