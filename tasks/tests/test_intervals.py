@@ -201,10 +201,10 @@ def test_f1_is_drawn_as_scipy_draws_samples() -> None:
     drawn = stats.bootstrap(pairs, macro, **kept).confidence_interval
     metric = F1(lw.Classes(NAMES))
     metric.update(logits_NC, labels_N)
-    told = metric.interval()["macro"]
+    told = metric.interval_95()["macro"]
     reach = (told["high"] - told["low"]) / 7  # what 400 draws leave to chance
     assert (told["low"], told["high"]) == (pytest.approx(drawn.low, abs=reach), pytest.approx(drawn.high, abs=reach))
-    assert metric.interval() == {"macro": told}, "the same each time"
+    assert metric.interval_95() == {"macro": told}, "the same each time"
     assert math.isnan(of_counts(torch.zeros(2, 2), lambda counts: counts[:, 0, 0])[0])
 
 

@@ -46,7 +46,7 @@ class OfEach(Protocol):
 class Redrawn(Protocol):
     """A metric of which an interval is known otherwise, by its own name or those in its table."""
 
-    def interval(self) -> Mapping[str, Any]:
+    def interval_95(self) -> Mapping[str, Any]:
         """Its `low` and `high` after the updates so far, or a table of such; nothing where it can't be told."""
         ...
 
@@ -111,7 +111,7 @@ class OwnInterval:
         self.metric.update(*results)
 
     def compute(self) -> Mapping[str, Any]:
-        interval: Mapping[str, Any] = self.metric.interval()
+        interval: Mapping[str, Any] = self.metric.interval_95()
         return interval
 
     def reset(self) -> None:

@@ -109,7 +109,7 @@ class F1(_OfCounts):
         each = {name: score for name, score in zip(self.names, scores_C.tolist(), strict=True) if score == score}
         return {"macro": float(scores_C.nanmean()), "class": each}
 
-    def interval(self) -> dict[str, dict[str, float]]:
+    def interval_95(self) -> dict[str, dict[str, float]]:
         """That of `f1/macro`, by the percentile bootstrap."""
         low, high = of_counts(self.counts(), lambda counts_RCC: _f1(counts_RCC).nanmean(-1))
         return {"macro": named((low, high))} if low < high else {}
@@ -160,7 +160,7 @@ class AUROC:
         areas = [area_under_curve(scores_N, labels_N == label) for label, scores_N in enumerate(scores_CN)]
         return float(torch.stack(areas).nanmean())
 
-    def interval(self) -> dict[str, float]:
+    def interval_95(self) -> dict[str, float]:
         """DeLong's."""
         low, high = delong_of_classes(*self._whole()) if self._scores else (math.nan, math.nan)
         return named((low, high)) if low < high else {}

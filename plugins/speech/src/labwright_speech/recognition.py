@@ -215,7 +215,7 @@ class ErrorRate:
     def compute(self) -> float:
         return sum(self.wrong) / sum(self.all) if any(self.all) else float("nan")
 
-    def interval(self) -> dict[str, float]:
+    def interval_95(self) -> dict[str, float]:
         """Over recordings drawn anew (Bisani & Ney 2004)."""
         low, high = bootstrapped(torch.tensor(self.wrong), torch.tensor(self.all))
         return named((low, high)) if low < high else {}
