@@ -298,7 +298,7 @@ def test_what_is_known_of_the_interactions_is_said_before_a_run(
 
 @pytest.mark.timing
 def test_all_users_of_movielens_100k_are_ranked_together(movielens: Path) -> None:
-    """In calls and returns, which are as many on any machine: a loop over 943 users makes two more for each at least."""
+    """In calls and returns, which are as many on any machine: a loop over 943 users makes two more for each."""
     task = TopN(MovieLens(folder=movielens))
     task.prepare()
     torch.manual_seed(0)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from typing import Any, Protocol, final, runtime_checkable
+from typing import Any, final
 
 import torch
 from labwright import Accuracy, Data, LogLoss, Metric, generator
@@ -31,31 +31,13 @@ _AT_ONCE = 1 << 22  # samples drawn together
 _MOST = 20_000  # samples that are drawn anew, in a second or so
 
 
-@runtime_checkable
-class OfEach(Protocol):
-    """A metric that is the mean of a number of each sample, or the root of it, as `root` says."""
-
-    root: bool
-
-    def of_each(self, *results: Any) -> Tensor:
-        """Of what its `update` takes, the number of each sample, (B,), bool for what is true or not."""
-        ...
-
-
-@runtime_checkable
-class Redrawn(Protocol):
-    """A metric of which an interval is known otherwise, by its own name or those in its table."""
-
-    def interval_95(self) -> Mapping[str, Any]:
-        """Its `low` and `high` after the updates so far, or a table of such; nothing where it can't be told."""
-        ...
-
-
 def with_intervals(metrics: Mapping[str, Metric], data: Data) -> dict[str, Metric]:
     """Metrics, and of those that can have one the interval on `test`, which is called `NAME_95`.
 
-    None of samples that aren't independent of each other, as the data says. Those that are a mean over samples can,
-    and what is `Redrawn`.
+    None of samples that aren't independent of each other, as the data says. Those can that are a mean over samples:
+    `of_each`, which takes what `update` does, gives the number of each sample, (B,), bool for what is true or not; with
+    `root = True` the metric is the root of their mean. So can those that have `interval_95`, which gives `low` and
+    `high` after the updates so far, or a table of such, and nothing where it can't be told.
 
     Example: `def metrics(self): return with_intervals({"accuracy": lw.Accuracy()}, self.data)`
     """
@@ -71,9 +53,9 @@ def _interval(metric: Metric) -> Metric | None:
         return SampleInterval(lambda logits, labels: logits.argmax(-1) == labels)
     if isinstance(metric, LogLoss):
         return SampleInterval(lambda logits, labels: functional.cross_entropy(logits.float(), labels, reduction="none"))
-    if isinstance(metric, OfEach):
-        return SampleInterval(metric.of_each, root=metric.root)
-    return OwnInterval(deepcopy(metric)) if isinstance(metric, Redrawn) else None
+    if callable(of_each := getattr(metric, "of_each", None)):
+        return SampleInterval(of_each, root=getattr(metric, "root", False))
+    return OwnInterval(deepcopy(metric)) if callable(getattr(metric, "interval_95", None)) else None
 
 
 @final
@@ -99,7 +81,7 @@ class SampleInterval:
 
 @final
 class OwnInterval:
-    """What a metric that is `Redrawn` gives as its interval, on `test`."""
+    """What a metric gives as its `interval_95`, on `test`."""
 
     splits = ("test",)
 
