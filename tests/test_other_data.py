@@ -311,7 +311,7 @@ def test_a_page_is_written_into_a_folder_of_its_own(trained: Trained, tmp_path: 
     assert (answer.exit_code, told["samples"], told["split"]) == (0, 5, str(new))
     assert told["data"]["left_out"][0]["count"] == 5
     page = (tmp_path / "page" / "report.html").read_text()
-    assert all(text in page for text in ("Confusion matrix", "accuracy_95/low", "&#39;cow&#39; 5"))
+    assert all(text in page for text in ("Confusion matrix", "95% interval", "&#39;cow&#39; 5"))
     assert "isn't empty" in str(invoke(app(), command).exception)  # something lies there now
     assert (tmp_path / "page" / "report.html").read_text() == page
     assert sorted(run.rglob("*")) == before

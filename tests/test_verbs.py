@@ -18,6 +18,7 @@ import pytest
 from labwright import Plugins
 from labwright.cli import main
 from PIL import Image
+from scipy.stats import binomtest
 
 Lab = Callable[..., tuple[int, str, str]]
 
@@ -344,9 +345,28 @@ def test_evaluate_and_predict_change_nothing_in_the_run_folder(trained: Path, ei
     assert state() == before
 
 
+def test_the_loss_is_drawn_beside_the_metric_that_it_is_and_no_other(trained: Path) -> None:
+    from labwright.report.run_report import _same_as_loss
+
+    run = lw.load(trained).evaluate("valid").of
+    assert _same_as_loss(run) == "cross_entropy"
+    loss = run.recipe["loss"]
+    for changed in ({"label_smoothing": 0.1}, {"name": "focal"}):  # the metric knows of no smoothing
+        run.recipe = {**run.recipe, "loss": loss | changed}
+        assert _same_as_loss(run) == ""
+    assert "Training loss and cross_entropy" in (trained / "report.html").read_text()
+
+
 def test_figures_come_with_the_number_of_samples_they_were_measured_on(trained: Path, lab: Lab) -> None:
-    assert json.loads((trained / "outcome.json").read_text())["samples"] == {"valid": 144, "test": 360}
-    assert lab("evaluate", trained)[1].rstrip().endswith("(360 samples)")
+    outcome = json.loads((trained / "outcome.json").read_text())
+    assert outcome["samples"] == {"valid": 144, "test": 360}
+    metrics, out = outcome["metrics"]["test"], lab("evaluate", trained)[1]
+    low, high = binomtest(round(metrics["accuracy"] * 360), 360).proportion_ci(method="wilson")
+    assert (metrics["accuracy_95/low"], metrics["accuracy_95/high"]) == pytest.approx((low, high))
+    assert f"accuracy {metrics['accuracy']:.5g} ({low:.3f} to {high:.3f})  cross_entropy" in out
+    assert out.rstrip().endswith("(360 samples)") and "_95" not in out
+    assert json.loads(lab("evaluate", trained, "--json")[1])["metrics"] == metrics
+    assert f"95% interval {low:.3f} to {high:.3f}" in (trained / "report.html").read_text()
     code, out, errors = lab("evaluate", trained, "task.data.valid=0.5", "--split", "valid", "--json")
     assert (code, json.loads(out)["samples"]) == (0, 718)
     assert "measured on the 'valid' part of this data, which is read as train 719, valid 718, test 360" in errors

@@ -15,7 +15,7 @@ from labwright.base.isolation import isolated
 from labwright.base.seeding import derived_seed
 from labwright.data.dataset import Data, Split
 from labwright.data.ports import Classes, Features, Port
-from labwright.interfaces.task import Goal, Metric, Task
+from labwright.interfaces.task import Goal, Metric, Task, figures
 from labwright.train.evaluation import evaluate
 from labwright.train.metrics import Accuracy, LogLoss, Mean, Of, Perplexity
 from labwright.train.preflight import preflight
@@ -459,3 +459,30 @@ def test_looking_at_the_metrics_before_the_first_step_leaves_no_trace(tmp_path):
     assert built.notes == [] and set(built.metrics) == {"valid"}
     assert all(torch.equal(value, before[name]) for name, value in built.model.state_dict().items())
     assert torch.equal(state, torch.get_rng_state()) and built.model.training
+
+
+def test_intervals_are_told_beside_their_metrics_with_ends_that_differ() -> None:
+    metrics = {"accuracy": 0.99444, "f1/macro": 0.9, "return": 1234.5, "loss": 0.1, "auroc": 1.0}
+    ends = {
+        "accuracy_95": (0.97997, 0.99848),
+        "f1_95/macro": (0.89992, 0.90023),
+        "return_95": (1160.2, 1308.8),
+        "loss_95": (math.nan, math.nan),
+        "auroc_95": (1.0, 1.0),
+    }
+    metrics |= {
+        f"{name}/{end}": one for name, both in ends.items() for end, one in zip(("low", "high"), both, strict=True)
+    }
+    assert figures(metrics, "f1/macro", "{:.4g}".format) == [
+        "f1/macro 0.9 (0.89992 to 0.90023)",
+        "accuracy 0.9944 (0.980 to 0.998)",
+        "return 1234 (1,160 to 1,309)",
+        "loss 0.1",
+        "auroc 1",
+    ]
+    assert (
+        lw.interval_of(
+            {"class/accuracy": 0.9, "class/accuracy_95/low": 0.8, "class/accuracy_95/high": 1.0}, "class/accuracy"
+        )
+        == "0.80 to 1.00"
+    )

@@ -211,7 +211,7 @@ def experiment(*, data: type = Blobs, name: str = "classification", loss: Any = 
 
 def test_metrics_left_out_are_what_they_were(tmp_path: Path) -> None:
     run = experiment().run(tmp_path / "run")
-    assert list(run.metrics["test"]) == ["accuracy", "cross_entropy"]
+    assert lw.headlines(run.metrics["test"], "accuracy") == ["accuracy", "cross_entropy"]
     assert run.task.goal == lw.Goal("accuracy", "maximize")
 
 
@@ -236,6 +236,7 @@ def test_metrics_of_one_name_are_told_apart_by_what_differs() -> None:
         "accuracy",
         "calibration-error.bins=5",
         "calibration-error.bins=10",
+        "accuracy_95",
     ]
 
 
@@ -243,7 +244,7 @@ def test_metrics_are_new_each_time_and_may_be_objects(classes: Callable[..., Any
     task = Classification(classes([0, 1, 2]), metrics=[lw.Accuracy(), F1(Classes(tuple("abc")))], goal="f1/macro")
     task.prepare()
     first, second = task.metrics(), task.metrics()
-    assert list(first) == ["accuracy", "f1"] and first["accuracy"] is not second["accuracy"]
+    assert list(first) == ["accuracy", "f1", "accuracy_95", "f1_95"] and first["accuracy"] is not second["accuracy"]
     first["accuracy"].update(torch.eye(3), torch.tensor([0, 1, 2]))
     assert math.isnan(second["accuracy"].compute())
 

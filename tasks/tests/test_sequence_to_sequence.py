@@ -159,12 +159,18 @@ def test_a_text_is_written_as_it_is_forced_where_every_forced_token_is_right(mad
 
 def test_texts_are_not_written_in_evaluations_where_the_task_says_so() -> None:
     task = prepared(*PAIRS, write=False)
-    assert set(measured(task, Copying())) == {"cross_entropy", "perplexity", "token_accuracy"}
-    assert set(task.evaluate(Copying(), batch_of(task))) == {"nats_sum", "right", "tokens"}
+    names = {"cross_entropy", "perplexity", "token_accuracy"}
+    assert set(measured(task, Copying())) == names | {"cross_entropy_95", "perplexity_95"}
+    sums = {"nats_sum", "right", "tokens", "nats_of_each", "tokens_of_each"}
+    assert set(task.evaluate(Copying(), batch_of(task))) == sums
 
 
 def test_nothing_measured_is_no_number() -> None:
-    assert all(math.isnan(metric.compute()) for metric in prepared(*PAIRS).metrics().values())
+    values = {name: metric.compute() for name, metric in prepared(*PAIRS).metrics().items()}
+    intervals = {name: values.pop(name) for name in [*values] if name.endswith("_95")}
+    assert all(map(math.isnan, values.values()))
+    assert intervals.pop("exact_match_95") == {"low": 0.0, "high": 1.0}
+    assert all(math.isnan(end) for ends in intervals.values() for end in ends.values())
 
 
 # ------------------------------------------------------------------------------------------------------- searching
@@ -414,7 +420,6 @@ def test_floors_are_how_frequent_tokens_are_the_source_and_what_the_most_similar
 
 def test_intervals_are_over_pairs_and_those_of_shares_wilsons() -> None:
     task = prepared(*PAIRS)
-    task.closely = True
     told = measured(task, Copying(2.0))
     nats, tokens = [], []
     for pair in PAIRS:
@@ -425,5 +430,6 @@ def test_intervals_are_over_pairs_and_those_of_shares_wilsons() -> None:
         tokens.append(results["tokens"])
     low, high = bootstrapped(torch.tensor(nats), torch.tensor(tokens))
     assert told["cross_entropy_95"] == {"low": pytest.approx(low, rel=1e-5), "high": pytest.approx(high, rel=1e-5)}
+    assert told["perplexity_95"]["high"] == pytest.approx(math.exp(high), rel=1e-5)
     assert told["exact_match"] == 2 / 4
     assert told["exact_match_95"] == dict(zip(("low", "high"), wilson(2, 4), strict=True))

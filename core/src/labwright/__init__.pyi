@@ -84,6 +84,8 @@ from labwright.interfaces.task import Goal as Goal
 from labwright.interfaces.task import Metric as Metric
 from labwright.interfaces.task import Phase as Phase
 from labwright.interfaces.task import Task as Task
+from labwright.interfaces.task import headlines as headlines
+from labwright.interfaces.task import interval_of as interval_of
 from labwright.plugin.hookspecs import Component as Component
 from labwright.plugin.hookspecs import Kind as Kind
 from labwright.plugin.hookspecs import Recipe as Recipe

@@ -72,10 +72,11 @@ def test_runs_and_evaluations_show_their_metrics(run: lw.Run) -> None:
     assert "\n" not in repr(run) and f"test accuracy {accuracy:.4g}" in repr(run)
     cells = Cells(run._repr_html_()).cells
     assert cells[:3] == ["metric", "valid (144 samples)", "test (360 samples)"]
-    assert cells[cells.index("accuracy") + 2] == f"{accuracy:.5g}"
+    told = f"{accuracy:.5g} ({lw.interval_of(run.metrics['test'], 'accuracy')})"
+    assert cells[cells.index("accuracy") + 2] == told and " to " in told
     loaded = lw.load(run)
     assert "model" in Cells(loaded._repr_html_()).cells
-    assert f"{accuracy:.5g}" in Cells(loaded.evaluate()._repr_html_()).cells
+    assert told in Cells(loaded.evaluate()._repr_html_()).cells
 
 
 def test_each_figure_that_was_logged_is_drawn_with_its_values(run: lw.Run, tmp_path: Path) -> None:

@@ -36,7 +36,7 @@ from torch import Generator, Tensor, nn
 
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
 from labwright_tasks.distillation import Teacher, Teaching
-from labwright_tasks.intervals import AccuracyInterval, ByClass
+from labwright_tasks.intervals import ByClass, with_intervals
 from labwright_tasks.mixing import MixedBatch, check_mixing, mixed, mixed_loss
 from labwright_tasks.model_output import output, together
 from labwright_tasks.weights import weight_of, weighted_loss
@@ -130,7 +130,7 @@ class Classification(Task):
         self.data, self.sampling, self.replacement = data, sampling, sampling is not None
         self.labels_N: Tensor | None = None  # of the training samples
         self.counts: tuple[int, ...] | None = None  # of each class among them
-        self.closely = False  # whether intervals and classes are measured as well
+        self.closely = False  # whether classes are measured as well
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -232,11 +232,11 @@ class Classification(Task):
         return logits_BC, batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        metrics = new_metrics(self.chosen, *self.ports())
-        return metrics | {"accuracy_95": AccuracyInterval(), "class": ByClass(self.names)} if self.closely else metrics
+        metrics = with_intervals(new_metrics(self.chosen, *self.ports()), self.data)
+        return metrics | {"class": ByClass(self.names)} if self.closely else metrics
 
     def on(self, path: Path) -> Self:
-        """Over other data, with the interval of the accuracy, and figures of each class."""
+        """Over other data, with figures of each class."""
         other = super().on(path)
         other.closely = True
         return other

@@ -64,6 +64,7 @@ class Joined(Data):
                 )
         self.item, self.suffixes, self.line = self.first.item, self.first.suffixes, self.first.line  # type: ignore[misc]
         self.in_memory = all(data.in_memory for data in self.sets.values())  # type: ignore[misc]
+        self.independent = all(data.independent for data in self.sets.values())
 
     def starts_from(self, folder: Path) -> None:
         for name, data in self.sets.items():

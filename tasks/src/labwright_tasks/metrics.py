@@ -17,6 +17,8 @@ from labwright import Classes, Mean
 from pydantic import Field
 from torch import Tensor
 
+from labwright_tasks.intervals import delong_of_classes, named, of_counts
+
 Splits = Annotated[
     tuple[Literal["train", "valid", "test"], ...],
     Field(min_length=1, description="parts of the data that it is computed on; left out, all."),
@@ -50,9 +52,13 @@ class TopK:
         if k >= len(outputs.names):
             raise ValueError(f"k is {k}, and of {len(outputs.names)} classes so many are always right; make it smaller")
         self.k, self.splits, self._mean = k, splits, Mean()
+        self.root = False
+
+    def of_each(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return (logits.topk(self.k, dim=-1).indices == labels.unsqueeze(-1)).any(-1)
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
-        self._mean.update((logits.topk(self.k, dim=-1).indices == labels.unsqueeze(-1)).any(-1))
+        self._mean.update(self.of_each(logits, labels))
 
     def compute(self) -> float:
         return self._mean.compute()
@@ -99,12 +105,19 @@ class F1(_OfCounts):
         super().__init__(outputs.names, splits)
 
     def compute(self) -> dict[str, Any]:
-        counts = self.counts()
-        both_C = counts.sum(0) + counts.sum(1)
-        scores_C = 2 * counts.diagonal().double() / both_C
-        present = both_C > 0
-        each = {name: float(scores_C[label]) for label, name in enumerate(self.names) if present[label]}
-        return {"macro": float(scores_C[present].mean()), "class": each}
+        scores_C = _f1(self.counts())
+        each = {name: score for name, score in zip(self.names, scores_C.tolist(), strict=True) if score == score}
+        return {"macro": float(scores_C.nanmean()), "class": each}
+
+    def interval_95(self) -> dict[str, dict[str, float]]:
+        """That of `f1/macro`, by the percentile bootstrap."""
+        low, high = of_counts(self.counts(), lambda counts_RCC: _f1(counts_RCC).nanmean(-1))
+        return {"macro": named((low, high))} if low < high else {}
+
+
+def _f1(counts: Tensor) -> Tensor:
+    """Of counts (..., C, C) the F1 of each class, nan for 0 / 0."""
+    return 2 * counts.diagonal(dim1=-2, dim2=-1).double() / (counts.sum(-2) + counts.sum(-1))
 
 
 @final
@@ -143,9 +156,17 @@ class AUROC:
     def compute(self) -> float:
         if not self._scores:
             return math.nan
-        scores_CN, labels_N = torch.cat(self._scores).T.cpu(), torch.cat(self._labels).cpu()
+        scores_CN, labels_N = self._whole()
         areas = [area_under_curve(scores_N, labels_N == label) for label, scores_N in enumerate(scores_CN)]
         return float(torch.stack(areas).nanmean())
+
+    def interval_95(self) -> dict[str, float]:
+        """DeLong's."""
+        low, high = delong_of_classes(*self._whole()) if self._scores else (math.nan, math.nan)
+        return named((low, high)) if low < high else {}
+
+    def _whole(self) -> tuple[Tensor, Tensor]:
+        return torch.cat(self._scores).T.cpu(), torch.cat(self._labels).cpu()
 
     def reset(self) -> None:
         self._scores: list[Tensor] = []
@@ -218,6 +239,7 @@ class NatsPerToken(_Ratio):
     """The mean negative log-likelihood of a token, or of a position's label, in nats."""
 
     higher_is_better = False
+    loss = "cross-entropy"
 
     def update(self, nats_sum: Tensor, tokens: Tensor | int) -> None:
         """Take in the summed negative log-likelihood of some tokens, and how many they are."""

@@ -389,6 +389,7 @@ class OneHead(Data):
     def __init__(self, targets: _Targets, name: str, ports: tuple[Port, Port]) -> None:
         self.targets, self.name, self.offered = targets, name, ports
         self.item, self.target = type(ports[0]), type(ports[1])  # type: ignore[misc]
+        self.independent = targets.data.independent
 
     def prepare(self) -> None: ...
 
@@ -437,7 +438,7 @@ class OfHead:
     """A metric of what `evaluate` gives for one head."""
 
     def __init__(self, name: str, metric: Metric) -> None:
-        self.name, self.metric = name, metric
+        self.name, self.metric, self.splits = name, metric, getattr(metric, "splits", None)
 
     def update(self, results: Mapping[str, tuple[Any, ...]]) -> None:
         """Take in the results of a batch by head; one without targets there is left out."""

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import torch
 from labwright import (
@@ -24,7 +23,7 @@ from labwright import (
 from torch import Tensor, nn
 
 from labwright_tasks.chosen_metrics import chosen, chosen_goal, new_metrics
-from labwright_tasks.intervals import MeanInterval
+from labwright_tasks.intervals import with_intervals
 from labwright_tasks.model_output import output
 from labwright_tasks.weights import weight_of, weighted_loss
 
@@ -74,7 +73,6 @@ class Regression(Task):
         self.chosen = chosen(metrics, usual, data.target, ("predictions", "targets"))
         self.goal = chosen_goal(goal, self.chosen, Regression.goal)
         self.data = data
-        self.closely = False  # whether an interval is measured as well
 
     def loss(self, model: nn.Module, batch: Batch, criterion: RegressionLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         return weighted_loss(criterion, _fitting(output(model, batch), batch.targets), batch)
@@ -87,14 +85,7 @@ class Regression(Task):
         return _fitting(output(model, batch), batch.targets), batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        metrics = new_metrics(self.chosen, *self.ports())
-        return metrics | {"rmse_95": ErrorInterval()} if self.closely else metrics
-
-    def on(self, path: Path) -> Self:
-        """Over other data, with the interval of the root mean square error."""
-        other = super().on(path)
-        other.closely = True
-        return other
+        return with_intervals(new_metrics(self.chosen, *self.ports()), self.data)
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """The mean of the training targets, and of what is in memory a ridge regression and gradient boosting.
@@ -136,30 +127,18 @@ class Regression(Task):
         return sections(torch.cat(predictions), torch.cat(targets))
 
 
-class ErrorInterval:
-    """The interval of the root mean square error over samples drawn anew (Efron 1979)."""
-
-    def __init__(self) -> None:
-        self._interval = MeanInterval()
-
-    def update(self, predictions: Tensor, targets: Tensor) -> None:
-        self._interval.update((predictions.float() - targets).square().flatten(1).mean(1))
-
-    def compute(self) -> dict[str, float]:
-        # the root keeps the order of what is drawn, so that it may be taken of the ends
-        return {end: math.sqrt(value) for end, value in self._interval.compute().items()}
-
-    def reset(self) -> None:
-        self._interval.reset()
-
-
 class RootMeanSquare:
     """The root of the mean squared difference; nan before the first."""
 
     higher_is_better = False
 
+    root = True
+
     def __init__(self) -> None:
         self._mean = Mean()
+
+    def of_each(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return (predictions.float() - targets).square().flatten(1).mean(1)
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         self._mean.update((predictions.float() - targets).square())
@@ -175,9 +154,15 @@ class MeanAbsolute:
     """The mean absolute difference; nan before the first."""
 
     higher_is_better = False
+    loss = "mae"
+
+    root = False
 
     def __init__(self) -> None:
         self._mean = Mean()
+
+    def of_each(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        return (predictions.float() - targets).abs().flatten(1).mean(1)
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         self._mean.update((predictions.float() - targets).abs())

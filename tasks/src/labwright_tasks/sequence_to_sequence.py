@@ -5,8 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, runtime_checkable
 
 import torch
 from labwright import (
@@ -37,7 +36,7 @@ from torch.nn import functional
 from labwright_tasks.beam_search import beam_search
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
-from labwright_tasks.intervals import MatchInterval, MeanInterval
+from labwright_tasks.intervals import MatchInterval, MeanInterval, PerplexityInterval
 from labwright_tasks.metrics import ExactMatch, NatsPerToken, Signed, TokenAccuracy
 from labwright_tasks.weights import WeightedBatch, weighed, weighted_loss, weights_in
 
@@ -224,7 +223,6 @@ class SequenceToSequence(Task):
         self.asked = {name for metric in self.chosen.values() for name in asked(metric, _TAKES, self.table)}
         self.data: PairedData = cast("PairedData", data)
         self.beams, self.length_penalty, self.length = beams, length_penalty, length
-        self.closely = False  # whether intervals are measured as well
 
     @property
     def port(self) -> TargetTokens:
@@ -294,8 +292,7 @@ class SequenceToSequence(Task):
         nats = nats_BT.sum(dtype=torch.float32 if exact.device.type == "mps" else torch.float64)
         right = (logits_BTV.argmax(-1) == batch.targets).sum()
         results: dict[str, Any] = {"nats_sum": nats, "right": right, "tokens": int((batch.targets != LEFT_OUT).sum())}
-        if self.closely:
-            results |= {"nats_of_each": nats_BT.sum(1), "tokens_of_each": (batch.targets != LEFT_OUT).sum(1)}
+        results |= {"nats_of_each": nats_BT.sum(1), "tokens_of_each": (batch.targets != LEFT_OUT).sum(1)}
         if "texts" in self.asked or "references" in self.asked:
             texts = self.texts(model, memory, batch.inputs[1])
             results |= {"texts": texts, "references": self.references(batch)}
@@ -303,17 +300,21 @@ class SequenceToSequence(Task):
 
     def metrics(self) -> dict[str, Metric]:
         metrics = new_metrics(self.chosen, self.data.ports()[0], self.port.classes, _TAKES, self.table)
-        if self.closely:
-            metrics["cross_entropy_95"] = Of(MeanInterval(), "nats_of_each", "tokens_of_each")
-            if {"texts", "references"} <= self.asked:
-                metrics["exact_match_95"] = Of(MatchInterval(), "texts", "references")
-        return metrics
+        return metrics | (self._intervals() if self.data.independent else {})
 
-    def on(self, path: Path) -> Self:
-        """Over other pairs, with intervals over pairs drawn anew."""
-        other = super().on(path)
-        other.closely = True
-        return other
+    def _intervals(self) -> dict[str, Metric]:
+        """On `test` the intervals of usual metrics, over pairs."""
+        nats = {"cross_entropy_95": MeanInterval(), "perplexity_95": PerplexityInterval()}
+        intervals: dict[str, Metric] = {
+            name: Of(one, "nats_of_each", "tokens_of_each", splits=["test"])
+            for name, one in nats.items()
+            if name.removesuffix("_95") in self.chosen
+        }
+        of_texts = {"texts", "references"} <= self.asked
+        for name in ("exact_match", "exact-match"):
+            if name in self.chosen and of_texts:
+                intervals[f"{name}_95"] = Of(MatchInterval(), "texts", "references", splits=["test"])
+        return intervals
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """How frequent each token is, and of texts the source itself and what the most similar source had.

@@ -21,7 +21,7 @@ from labwright.base.elsewhere import Absent, brought
 from labwright.base.files import mute, printable
 from labwright.data.dataset import Data
 from labwright.interfaces.run import Outcome, Run
-from labwright.interfaces.task import Task, headlines
+from labwright.interfaces.task import Task, figures, headlines
 from labwright.plugin.hookspecs import hookimpl
 
 
@@ -182,7 +182,7 @@ def _closing(run: Run, outcome: Outcome) -> list[str]:
         line += f" ({outcome.reason})"
     split = "test" if "test" in outcome.metrics else "valid"
     if split in outcome.metrics:
-        line += f": {split} {_listed(outcome.metrics[split], run.task.goal.metric)}"
+        line += f": {split} {', '.join(figures(outcome.metrics[split], run.task.goal.metric, _number))}"
         line += f" ({outcome.samples[split]:,} samples)" if split in outcome.samples else ""
     line += f". Everything is in {outcome.folder}"
     if outcome.status == "failed":  # the error itself says how to go on
@@ -196,11 +196,6 @@ def _closing(run: Run, outcome: Outcome) -> list[str]:
         given = "FILE" if run.task.line == "file" else f"--{run.task.line} TEXT"
         following.append(f"labwright predict {folder} {given}")
     return [line, *map("{}{}".format, ["Next: ", "      "], following or [f"labwright evaluate {folder}"])]
-
-
-def _listed(metrics: Mapping[str, float], goal: str) -> str:
-    """Metrics in words, the goal first."""
-    return ", ".join(f"{name} {_number(metrics[name])}" for name in headlines(metrics, goal))
 
 
 def _number(value: float, zeros: str = "") -> str:

@@ -258,16 +258,16 @@ def print_outcome(outcome: Outcome, as_json: bool, notes: Sequence[str] = ()) ->
 
 
 def print_metrics(metrics: Mapping[str, Mapping[str, float]], samples: Mapping[str, int]) -> None:
-    """One line for each split: as many digits as tell runs apart, and on how many samples they were measured.
+    """One line for each split: as many digits as tell runs apart, intervals, and on how many samples it was measured.
 
     Numbers of a table within a table, such as `f1/class/cat`, are for `--json` and the report.
 
     Example: `print_metrics({"test": {"accuracy": 0.97}}, {"test": 360})`
     """
-    from labwright.interfaces.task import headlines  # which imports torch
+    from labwright.interfaces.task import figures  # which imports torch
 
     rows = []
     for split, values in metrics.items():
-        numbers = [f"{key} {values[key]:.5g}" for key in headlines(values, "")]
+        numbers = figures(values, "", "{:.5g}".format)
         rows.append((split, "  ".join([*numbers, f"({samples[split]:,} samples)"] if split in samples else numbers)))
     print_table(rows)

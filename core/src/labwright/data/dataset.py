@@ -187,6 +187,8 @@ class Data(ABC):
     `item` and `target` are the port types it offers, known without reading anything. `in_memory` says that `fetch` is
     a matter of indexing; other data is fetched by the device's loader workers. `suffixes` are the endings of the files
     that `read` understands, in lower case; none: any. `line` names what `parse` understands: `--LINE TEXT`.
+    `independent` says that samples are, as those aren't which are of one person, or windows of one series: of these
+    no metric has an interval.
 
     Example: `class Points(lw.Data): item, target, source, licence = lw.Features, lw.Classes, "made here", "CC0-1.0"`
     """
@@ -198,6 +200,7 @@ class Data(ABC):
     in_memory: ClassVar[bool] = True
     suffixes: ClassVar[tuple[str, ...]] = ()
     line: ClassVar[str] = "file"
+    independent: bool = True
 
     def starts_from(self, folder: Path) -> None:
         """Called before `prepare()` where a run starts from other weights: see `Task.starts_from`."""

@@ -8,6 +8,7 @@ core. Constructors do no work: data is read in `prepare()`, devices are touched 
 from __future__ import annotations
 
 import math
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from copy import copy
@@ -27,6 +28,9 @@ from labwright.data.ports import Port
 
 if TYPE_CHECKING:
     from labwright.interfaces.sections import Section
+
+
+_ENDS = re.compile(r"_95(/.*)?/(low|high)$")
 
 
 @dataclass(frozen=True)
@@ -49,8 +53,36 @@ class Goal:
 
 
 def headlines(metrics: Iterable[str], goal: str) -> list[str]:
-    """The names that are shown at a glance, the goal first: none of a table within a table, such as `f1/class/cat`."""
-    return sorted((name for name in metrics if name.count("/") < 2 or name == goal), key=lambda name: name != goal)
+    """The names that are shown at a glance, the goal first: none of a table within a table, such as `f1/class/cat`.
+
+    Nor the ends of intervals, which stand beside their metrics.
+
+    Example: `lw.headlines(run.metrics["test"], run.task.goal.metric)`
+    """
+    names = (name for name in metrics if name == goal or (name.count("/") < 2 and not _ENDS.search(name)))
+    return sorted(names, key=lambda name: name != goal)
+
+
+def figures(metrics: Mapping[str, float], goal: str, number: Callable[[float], str]) -> list[str]:
+    """Metrics in words, the goal first, with their intervals: `accuracy 0.9944 (0.980 to 0.998)`."""
+    between = {name: interval_of(metrics, name) for name in headlines(metrics, goal)}
+    return [f"{name} {number(metrics[name])}{f' ({ends})' if ends else ''}" for name, ends in between.items()]
+
+
+def interval_of(metrics: Mapping[str, float], name: str) -> str:
+    """The interval of a metric in words, with as many decimals as tell its ends apart; nothing if it has none.
+
+    It is what the table `NAME_95` has as `low` and `high`, and of `f1/macro` what `f1_95/macro` has.
+
+    Example: `lw.interval_of({"accuracy": 0.9, "accuracy_95/low": 0.8, "accuracy_95/high": 0.95}, "accuracy")`
+    """
+    for cut in re.finditer("/|$", name):
+        table = f"{name[: cut.start()]}_95{name[cut.start() :]}"
+        low, high = (metrics.get(f"{table}/{end}", math.nan) for end in ("low", "high"))
+        if low < high:
+            places = max(0, 1 - math.floor(math.log10(high - low)))
+            return f"{low:,.{places}f} to {high:,.{places}f}"
+    return ""
 
 
 @dataclass(frozen=True)
@@ -83,7 +115,10 @@ class Metric(Protocol):
     """Anything with these three: labwright's own, or torchmetrics'.
 
     It may say more of itself: `higher_is_better`, for who chooses it as the goal; `splits`, the only ones it is
-    computed on; `ordered = True` if the order of its updates matters.
+    computed on; `ordered = True` if the order of its updates matters; `loss`, the component that, with its default
+    settings, is the same mean in the same unit: a report draws both in one chart. One called `NAME_95` that gives a
+    table of `low` and `high` is the interval of NAME, in which a figure of other samples of the kind would lie with a
+    confidence of 95%: it is shown beside it.
 
     Example: `def metrics(self) -> dict[str, lw.Metric]: return {"accuracy": lw.Accuracy()}`
     """

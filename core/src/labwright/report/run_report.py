@@ -15,7 +15,7 @@ from labwright.base.search import NONE
 from labwright.base.seeding import derived_seed
 from labwright.config.recipe import leaves
 from labwright.interfaces.run import Outcome, Run
-from labwright.interfaces.task import headlines
+from labwright.interfaces.task import headlines, interval_of
 from labwright.report import page
 from labwright.report.curves import best, curves
 from labwright.report.sections import card, table
@@ -49,15 +49,21 @@ def _body(run: Run, outcome: Outcome, split: str, sections: Sequence[str]) -> It
     # the last first, as those are of the result itself, and before its figures
     notes = [*reversed(outcome.notes), *(f"Line {number} of metrics.jsonl is torn and left out." for number in torn)]
     yield page.section("Results", *(page.warning("Note", note) for note in notes), *_results(run, outcome, log))
-    # other losses aren't in the unit of the metric of that name: dice is one less it, mae of scaled targets
-    loss = "cross_entropy" if _component(run.recipe.get("loss")) == "cross-entropy" else ""
-    if cards := curves(log, run.task.goal, run.steps_per_epoch, loss):
+    if cards := curves(log, run.task.goal, run.steps_per_epoch, _same_as_loss(run)):
         yield page.section("Learning curves", page.together(cards, "charts"), *_evaluations(log))
     if sections:
         yield page.section(f"A closer look at the {split} split", page.together(sections, "row"))
     yield page.section("Settings", page.paragraph(_MARKED), page.together(_settings(run.recipe, run.defaults), "pack"))
     yield page.section("Environment", page.together(_environment(environment), "pack"))
     yield page.section("Do it again", page.commands(_again(run, environment)))
+
+
+def _same_as_loss(run: Run) -> str:
+    """The metric that says of itself that it is the recipe's loss, where that has its defaults, by its name."""
+    loss = run.recipe.get("loss")
+    if not loss or loss != run.defaults.get("loss", loss):  # such as a smoothed one
+        return ""
+    return next((name for name, one in run.task.metrics().items() if getattr(one, "loss", "") == _component(loss)), "")
 
 
 def _about(run: Run) -> str:
@@ -108,17 +114,18 @@ def _results(run: Run, outcome: Outcome, log: Sequence[Mapping[str, Any]]) -> It
         if name == goal.metric:
             notes[0] += f", {'higher' if goal.direction == 'maximize' else 'lower'} is better"
             notes += [f"best on valid {marked[1]:.4g} at step {marked[0]:,}"] if marked else []
-        cards.append(page.headline(name, f"{outcome.metrics[shown][name]:.4g}", notes, goal=name == goal.metric))
+        number, ends = f"{outcome.metrics[shown][name]:.4g}", interval_of(outcome.metrics[shown], name)
+        cards.append(page.headline(name, number, notes, goal=name == goal.metric, interval=ends))
     yield page.together(cards, "cards")
     if outcome.floors:
         rules = {"this run": outcome.metrics[splits[0]], **outcome.floors}
         columns = headlines(sorted(outcome.metrics[splits[0]]), goal.metric)
         rows = [(rule, *(values.get(name, "") for name in columns)) for rule, values in rules.items()]
         yield table(f"Beside what simple rules reach on {splits[0]}", ("", *columns), rows)
-    inner = sorted(names - set(headlines(names, goal.metric)))
-    rows = [(name, *(outcome.metrics[split].get(name, "") for split in splits)) for name in inner]
-    if rows:
-        yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits), rows))
+    inner = sorted(name for name in names - set(headlines(names, goal.metric)) if "_95/" not in name)
+    measured = [outcome.metrics[split] for split in splits]
+    if rows := [(name, *(of.get(name, "") for of in measured), interval_of(measured[0], name)) for name in inner]:
+        yield page.folded(f"{len(rows)} more figures", table("", ("metric", *splits, "95% interval"), rows))
 
 
 def _split_order(split: str) -> tuple[bool, bool, bool, str]:

@@ -24,7 +24,7 @@ from labwright.config.recipe import changes
 from labwright.config.resolve import Idle
 from labwright.data.summary import DataSummary, summarised
 from labwright.interfaces.run import Outcome, Run
-from labwright.interfaces.task import Task, headlines
+from labwright.interfaces.task import Task, figures
 from labwright.plugin.registry import Plugins
 from labwright.runs.experiment import Experiment
 from labwright.runs.inputs import Reader, of_line, of_path, of_rows, of_tensors
@@ -62,8 +62,8 @@ class Evaluation(Shown):
         return kept | {"data": self.of.data.json() if self.of.data else None}
 
     def __repr__(self) -> str:
-        figures = ", ".join(f"{name} {self.metrics[name]:.4g}" for name in headlines(self.metrics, ""))
-        return f"Evaluation({self.run!r}, {self.split}: {figures}; {self.samples:,} samples)"
+        told = ", ".join(figures(self.metrics, "", "{:.4g}".format))
+        return f"Evaluation({self.run!r}, {self.split}: {told}; {self.samples:,} samples)"
 
 
 @dataclass(frozen=True, repr=False)

@@ -84,6 +84,7 @@ class LogLoss(_OfMean):
     """
 
     higher_is_better = False
+    loss = "cross-entropy"
 
     def update(self, logits: Tensor, labels: Tensor) -> None:
         """Take in logits (B, C) and labels (B,); further axes may stand between B and C."""
@@ -123,6 +124,7 @@ class Of(nn.Module):
         super().__init__()
         self.metric, self.names = metric, names  # a module: so that one of torchmetrics within it is moved along
         self.splits = tuple(splits) or getattr(metric, "splits", None)
+        self.loss = getattr(metric, "loss", "")
 
     def update(self, results: Mapping[str, Any]) -> None:
         """Take in the results of those names. Raises LabwrightError for one that isn't there."""

@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 
 import torch
 from labwright import Mean
-from labwright_tasks.intervals import MeanInterval, delong, named
+from labwright_tasks.intervals import delong, named
 from labwright_tasks.metrics import area_under_curve
 from torch import Tensor
 from torch.nn import functional
@@ -21,12 +21,17 @@ from torch.nn import functional
 class _OfLists(ABC):
     """The mean of a number for each user; nan before the first."""
 
+    root = False
+
     def __init__(self) -> None:
         self._mean = Mean()
 
-    def update(self, hits_BK: Tensor, relevant_B: Tensor, top_BK: Tensor) -> None:  # noqa: ARG002 - some need it
+    def of_each(self, hits_BK: Tensor, relevant_B: Tensor, top_BK: Tensor) -> Tensor:  # noqa: ARG002 - some need it
         precise = torch.float32 if hits_BK.device.type == "mps" else torch.float64
-        self._mean.update(self._of(hits_BK.to(precise), relevant_B))
+        return self._of(hits_BK.to(precise), relevant_B)
+
+    def update(self, hits_BK: Tensor, relevant_B: Tensor, top_BK: Tensor) -> None:
+        self._mean.update(self.of_each(hits_BK, relevant_B, top_BK))
 
     @abstractmethod
     def _of(self, hits_BK: Tensor, relevant_B: Tensor) -> Tensor:
@@ -52,27 +57,14 @@ class NDCG(_OfLists):
         return (hits_BK @ gains_K) / best_K[relevant_B.clamp(1, len(best_K)) - 1]
 
 
-class NDCGInterval(NDCG):
-    """The interval of the NDCG over users drawn anew, with a confidence of 95% (Efron 1979)."""
-
-    def __init__(self) -> None:
-        self._interval = MeanInterval()
-
-    def update(self, hits_BK: Tensor, relevant_B: Tensor, top_BK: Tensor) -> None:  # noqa: ARG002 - as for all lists
-        self._interval.update(self._of(hits_BK.float(), relevant_B))
-
-    def compute(self) -> dict[str, float]:  # type: ignore[override]  # a table of two numbers
-        return self._interval.compute()
-
-    def reset(self) -> None:
-        self._interval.reset()
-
-
 class Hit(_OfLists):
     """Whether there is a hit in the list at all."""
 
     def _of(self, hits_BK: Tensor, relevant_B: Tensor) -> Tensor:  # noqa: ARG002 - one formula for all
         return hits_BK.amax(1)
+
+    def of_each(self, hits_BK: Tensor, relevant_B: Tensor, top_BK: Tensor) -> Tensor:  # noqa: ARG002 - as of all
+        return hits_BK.bool().any(1)
 
 
 class Recall(_OfLists):
@@ -161,6 +153,8 @@ class AUCInterval:
 
 class LogLoss:
     """The mean negative log-likelihood of whether it was clicked, in nats; nan before the first."""
+
+    loss = "recsys/binary-cross-entropy"
 
     def __init__(self) -> None:
         self._mean = Mean()

@@ -24,12 +24,13 @@ from labwright import (
     evaluating,
 )
 from labwright_tasks.floors import of_model
+from labwright_tasks.intervals import with_intervals
 from pydantic import Field
 from torch import Generator, Tensor, nn
 
 from labwright_recsys.data.recommendation import Pairs, Recommendation, nearly_all
 from labwright_recsys.data.splits import TEST, TRAIN, VALID
-from labwright_recsys.metrics import NDCG, Coverage, Hit, NDCGInterval, Precision, Recall, ReciprocalRank
+from labwright_recsys.metrics import NDCG, Coverage, Hit, Precision, Recall, ReciprocalRank
 from labwright_recsys.ports import Preference
 from labwright_recsys.ranking import ItemsOf, best, scores_of
 
@@ -216,16 +217,8 @@ class TopN(Task):
         return best(scores_BI, places)
 
     def metrics(self) -> dict[str, Metric]:
-        interval: dict[str, Metric] = {"ndcg_95": NDCGInterval()} if self.data.whole else {}
-        return {
-            "ndcg": NDCG(),
-            "hit": Hit(),
-            "recall": Recall(),
-            "precision": Precision(),
-            "mrr": ReciprocalRank(),
-            "coverage": Coverage(len(self.data.items)),
-            **interval,
-        }
+        of_users = {"ndcg": NDCG(), "hit": Hit(), "recall": Recall(), "precision": Precision(), "mrr": ReciprocalRank()}
+        return with_intervals({**of_users, "coverage": Coverage(len(self.data.items))}, self.data)
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """Popularity: the same list for everyone."""

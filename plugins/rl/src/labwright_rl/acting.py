@@ -27,6 +27,7 @@ from labwright import (
     Text,
     evaluating,
 )
+from labwright_tasks.intervals import with_intervals
 from torch import Tensor, nn
 
 from labwright_rl.environments import Environments, Gymnasium
@@ -146,7 +147,7 @@ class Acting(Task):
         metrics: dict[str, Metric] = {"return": Returns(), "spread": Spread(), "length": Lengths()}
         if self.collection is not None:
             metrics["collected"] = Collected(self.collection.journal)
-        return metrics
+        return with_intervals(metrics, self.data)
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """Random play; where there are few actions, the best one taken always."""
@@ -206,7 +207,10 @@ class Returns:
     higher_is_better = True
 
     def __init__(self) -> None:
-        self._mean = Mean()
+        self._mean, self.root = Mean(), False
+
+    def of_each(self, returns_B: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002
+        return returns_B
 
     def update(self, returns_B: Tensor, lengths_B: Tensor) -> None:  # noqa: ARG002
         self._mean.update(returns_B)
@@ -223,7 +227,10 @@ class Lengths:
     """The mean number of steps of an episode."""
 
     def __init__(self) -> None:
-        self._mean = Mean()
+        self._mean, self.root = Mean(), False
+
+    def of_each(self, returns_B: Tensor, lengths_B: Tensor) -> Tensor:  # noqa: ARG002
+        return lengths_B
 
     def update(self, returns_B: Tensor, lengths_B: Tensor) -> None:  # noqa: ARG002
         self._mean.update(lengths_B)

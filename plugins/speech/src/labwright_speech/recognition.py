@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Protocol, Self, cast, runtime_checkable
+from typing import TYPE_CHECKING, Annotated, Any, Protocol, cast, runtime_checkable
 
 import torch
 from labwright import (
@@ -21,7 +21,7 @@ from labwright import (
     Task,
     evaluating,
 )
-from labwright_tasks.intervals import MeanInterval
+from labwright_tasks.intervals import bootstrapped, named, with_intervals
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -102,7 +102,6 @@ class Recognition(Task):
         self.data = data
         self.beam, self.lm_order, self.lm_weight, self.lm_bonus = beam, lm_order, lm_weight, lm_bonus
         self.language_model: NGrams | None = None
-        self.closely = False  # whether an interval is measured as well
 
     @property
     def alphabet(self) -> tuple[str, ...]:
@@ -140,14 +139,7 @@ class Recognition(Task):
         return self.texts(model(*batch.inputs)), transcripts(batch, self.alphabet)
 
     def metrics(self) -> dict[str, Metric]:
-        rates: dict[str, Metric] = {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
-        return rates | {"wer_95": ErrorInterval()} if self.closely else rates
-
-    def on(self, path: Path) -> Self:
-        """Over other data, with the interval of the word error rate."""
-        other = super().on(path)
-        other.closely = True
-        return other
+        return with_intervals(_rates(), self.data)
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """An empty transcript, and for each the training part's most frequent transcript, or its most frequent word."""
@@ -162,7 +154,7 @@ class Recognition(Task):
         }
         floors = {}
         for rule, text in rules.items():
-            rates = self.metrics()
+            rates = _rates()
             for rate in rates.values():
                 rate.update([text] * len(part.texts), [*part.texts])
             floors[rule] = {name: float(rate.compute()) for name, rate in rates.items()}
@@ -208,41 +200,33 @@ class ErrorRate:
 
     def __init__(self, *, characters: bool = False) -> None:
         self.characters = characters
-        self.wrong = self.all = 0
+        self.reset()
 
     def update(self, found: list[str], true: list[str]) -> None:
         """Take in the texts found and the true ones."""
         import jiwer
 
         process = jiwer.process_characters if self.characters else jiwer.process_words
-        counts = process(true, found)
-        self.wrong += counts.substitutions + counts.deletions + counts.insertions
-        self.all += counts.substitutions + counts.deletions + counts.hits
+        for one, meant in zip(found, true, strict=True):
+            counts = process([meant], [one])
+            self.wrong.append(counts.substitutions + counts.deletions + counts.insertions)
+            self.all.append(counts.substitutions + counts.deletions + counts.hits)
 
     def compute(self) -> float:
-        return self.wrong / self.all if self.all else float("nan")
+        return sum(self.wrong) / sum(self.all) if any(self.all) else float("nan")
+
+    def interval_95(self) -> dict[str, float]:
+        """Over recordings drawn anew (Bisani & Ney 2004)."""
+        low, high = bootstrapped(torch.tensor(self.wrong), torch.tensor(self.all))
+        return named((low, high)) if low < high else {}
 
     def reset(self) -> None:
-        self.wrong = self.all = 0
+        self.wrong: list[int] = []
+        self.all: list[int] = []
 
 
-class ErrorInterval:
-    """The interval of the word error rate over recordings drawn anew (Bisani & Ney 2004)."""
-
-    def __init__(self) -> None:
-        self._interval = MeanInterval()
-
-    def update(self, found: list[str], true: list[str]) -> None:
-        for one, meant in zip(found, true, strict=True):
-            rate = ErrorRate()
-            rate.update([one], [meant])
-            self._interval.update(torch.tensor([rate.wrong]), torch.tensor([rate.all]))
-
-    def compute(self) -> dict[str, float]:
-        return self._interval.compute()
-
-    def reset(self) -> None:
-        self._interval.reset()
+def _rates() -> dict[str, ErrorRate]:
+    return {"wer": ErrorRate(), "cer": ErrorRate(characters=True)}
 
 
 def transcripts(batch: Utterances, alphabet: Sequence[str]) -> list[str]:

@@ -22,6 +22,7 @@ from labwright import (
     Task,
     evaluating,
 )
+from labwright_tasks.intervals import with_intervals
 from labwright_tasks.weights import weight_of, weighted_loss
 from pydantic import Field
 from torch import Tensor, nn
@@ -101,7 +102,12 @@ class QuantileRegression(Task):
         return predictions_BQ, batch.targets
 
     def metrics(self) -> dict[str, Metric]:
-        return {"pinball": _Share(self._pinball), "coverage": _Share(_covered), "crossed": _Share(_crossed)}
+        metrics = {
+            "pinball": _Share(self._pinball, "tabular/pinball"),
+            "coverage": _Share(_covered),
+            "crossed": _Share(_crossed),
+        }
+        return with_intervals(metrics, self.data)
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """The quantiles of the training targets, the same for everyone."""
@@ -144,18 +150,22 @@ class QuantileRegression(Task):
 
 def _covered(predictions_BQ: Tensor, targets_B1: Tensor) -> Tensor:
     low_B1, high_B1 = predictions_BQ.amin(1, keepdim=True), predictions_BQ.amax(1, keepdim=True)
-    return ((targets_B1 >= low_B1) & (targets_B1 <= high_B1)).float()
+    return (targets_B1 >= low_B1) & (targets_B1 <= high_B1)
 
 
 def _crossed(predictions_BQ: Tensor, targets_B1: Tensor) -> Tensor:  # noqa: ARG001 - as the others are called
-    return (predictions_BQ.diff(dim=1) < 0).any(dim=1).float()
+    return (predictions_BQ.diff(dim=1) < 0).any(dim=1)
 
 
 class _Share:
     """The mean of what a function makes of predictions and targets; nan before the first."""
 
-    def __init__(self, of: Any) -> None:
-        self._of, self._mean = of, Mean()
+    def __init__(self, of: Any, loss: str = "") -> None:
+        self._of, self._mean, self.root, self.loss = of, Mean(), False, loss
+
+    def of_each(self, predictions: Tensor, targets: Tensor) -> Tensor:
+        each: Tensor = self._of(predictions, targets)
+        return each.flatten(1).mean(1) if each.is_floating_point() else each.flatten()
 
     def update(self, predictions: Tensor, targets: Tensor) -> None:
         self._mean.update(self._of(predictions, targets))

@@ -172,6 +172,7 @@ class MaskedError:
     """The mean squared difference of numbers; nan before the first."""
 
     higher_is_better = False
+    loss = "mse"
 
     _sum: Tensor | float
     _count: int

@@ -121,7 +121,9 @@ def _together(place: Path, goal: str, outcomes: list[Outcome], notes: list[str])
     sizes = [_sizes(outcome) for outcome in outcomes]
     held_out = math.fsum(size["test"] / (size["train"] + size.get("valid", 0)) for size in sizes) / len(sizes)
     metrics = [outcome.metrics["test"] for outcome in outcomes]
-    named = sorted(set.intersection(*(set(of_fold) for of_fold in metrics)), key=lambda name: (name != goal, name))
+    every = set.intersection(*(set(of_fold) for of_fold in metrics))
+    # an interval of one fold's samples says nothing of all of them
+    named = sorted((name for name in every if "_95/" not in name), key=lambda name: (name != goal, name))
     scores = {name: _scores([of_fold[name] for of_fold in metrics], held_out) for name in named}
     of_folds = [{rule: floor[goal] for rule, floor in outcome.floors.items() if goal in floor} for outcome in outcomes]
     rules = [rule for rule in of_folds[0] if all(rule in of_fold for of_fold in of_folds)]

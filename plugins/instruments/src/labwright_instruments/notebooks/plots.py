@@ -28,7 +28,7 @@ def plot(run: lw.Loaded) -> Figure:
     Raises LabwrightError if nothing was logged.
     """
     rows = run.history()
-    named = dict.fromkeys(name for row in rows for name in row if name not in APART and name.count("/") < 2)
+    named = dict.fromkeys(name for row in rows for name in lw.headlines(row, "") if name not in APART)
     goal = run.task.goal.metric
     names = sorted(named, key=lambda name: (name.split("/")[0] == "lr", name.split("/")[0] != "loss", name != goal))
     if not names:

@@ -91,8 +91,14 @@ def _measured(
 ) -> tuple[Sequence[str], Iterable[Sequence[object]]]:
     """The heads and the rows of metrics: a column for each split, with as many samples."""
     heads = [f"{split} ({samples[split]:,} samples)" if split in samples else split for split in metrics]
-    names = dict.fromkeys(name for of in metrics.values() for name in of if name.count("/") < 2)  # no inner tables
-    return ("metric", *heads), [(name, *(of.get(name, "") for of in metrics.values())) for name in names]
+    names = dict.fromkeys(name for of in metrics.values() for name in lw.headlines(of, ""))
+    return ("metric", *heads), [(name, *(_figure(of, name) for of in metrics.values())) for name in names]
+
+
+def _figure(metrics: Mapping[str, float], name: str) -> object:
+    """A metric with its interval, if it has one; nothing if it isn't there."""
+    ends = lw.interval_of(metrics, name)
+    return f"{metrics[name]:.5g} ({ends})" if ends else metrics.get(name, "")
 
 
 @sketch_of.register

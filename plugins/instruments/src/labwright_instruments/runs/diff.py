@@ -58,7 +58,8 @@ def tell_difference(entries: Sequence[Entry], told: Mapping[str, Any]) -> None:
             print_table(rows, indent="  ")
     if told["metrics"]:
         echo("\nmetrics")
-        print_table([(name, *_measured(values)) for name, values in told["metrics"].items()], indent="  ")
+        shown = [(name, *_measured(values)) for name, values in told["metrics"].items() if "_95/" not in name]
+        print_table(shown, indent="  ")
 
 
 def _measured(values: Sequence[float | None]) -> Iterator[str]:

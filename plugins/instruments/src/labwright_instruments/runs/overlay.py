@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from labwright import LabwrightError
+from labwright import LabwrightError, headlines
 from labwright.engine import charts, duration, page
 from markupsafe import Markup
 
@@ -63,9 +63,8 @@ def curves_of(folder: Path) -> Curves:
                 if key.split("/")[0] == "loss":
                     curves.losses.setdefault(key, []).append((record["step"], value))
         elif record["split"] == "valid":
-            for key, value in record["metrics"].items():
-                if key.count("/") < 2:  # none of a table within a table
-                    curves.metrics.setdefault(key, []).append((record["step"], value))
+            for key in headlines(record["metrics"], ""):
+                curves.metrics.setdefault(key, []).append((record["step"], record["metrics"][key]))
     for lines in (curves.losses, curves.metrics):
         for name, points in lines.items():
             lines[name] = charts.thinned([point for point in points if finite(point[1])])

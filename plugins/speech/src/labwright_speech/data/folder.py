@@ -60,6 +60,7 @@ class RecordingFolder(Words):
         self.folder, self.pattern = folder, pattern
         self.rate, self.seconds, self.on_damaged = rate, seconds, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=True)
+        self.independent = by == "recording" and not (valid_speakers or test_speakers)
         self.speed, self.shift, self.noise = speed, shift, noise
 
     def prepare(self) -> None:

@@ -109,6 +109,7 @@ class ManifestTranscripts(Transcripts):
         self.manifest = Manifest(manifest, audio, path, "text", text, speaker, split, offset, duration, form)
         self.rate, self.alphabet, self.case, self.on_damaged = rate, alphabet, case, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=False)
+        self.independent = by == "recording" and not (valid_speakers or test_speakers)
         self.speed, self.shift, self.noise = speed, shift, noise
 
     def rows_at(self, path: Path, *, said: bool) -> Rows:
@@ -166,6 +167,7 @@ class ManifestWords(Words):
         self.manifest = Manifest(manifest, audio, path, "label", label, speaker, split, offset, duration, form, weight)
         self.rate, self.seconds, self.on_damaged = rate, seconds, on_damaged
         self.held_out = HeldOut(valid, test, by, valid_speakers, test_speakers, classes=True)
+        self.independent = by == "recording" and not (valid_speakers or test_speakers)
         self.speed, self.shift, self.noise = speed, shift, noise
 
     def rows_at(self, path: Path, *, said: bool) -> Rows:

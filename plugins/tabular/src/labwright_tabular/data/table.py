@@ -66,6 +66,7 @@ class _OwnTable(Tabular):
         )
         self.path, self._answer, self.published = path, target, parts
         beside = {"weight": weight, "group": group, "time": time}
+        self.independent = group is None and time is None
         self.beside = {setting: column for setting, column in beside.items() if column is not None}
         self.written = Written(delimiter, columns, quote, encoding)
 
