@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from typing import Annotated, Any, Literal, cast
 
@@ -91,7 +91,7 @@ class Fold(Around):
         whole = self._whole()
         if len(whole) < 2 * self.of:
             raise LabwrightError(f"task.data.of: {len(whole)} samples are too few for {self.of} folds.")
-        chosen = self._chosen(whole)
+        chosen = self._chosen(whole, self.number)
         if isinstance(self.data, Refittable):
             self.data.refit(whole.some(chosen["train"]).by_part())
             whole = self._whole()
@@ -102,6 +102,15 @@ class Fold(Around):
             if len(rows)
         }
 
+    def every(self) -> Iterator[dict[str, Chosen]]:
+        """The parts of each fold in turn, of the data as it was read for this one.
+
+        Raises LabwrightError for a fold that can't be made, once its turn comes.
+        """
+        whole = self._whole()
+        for number in range(1, self.of + 1):
+            yield {name: whole.some(rows) for name, rows in self._chosen(whole, number).items()}
+
     def _whole(self) -> Chosen:
         """All samples that folds are made of."""
         parts = [part for name in ("train", "valid") if (part := self.data.split(name)) is not None]
@@ -109,26 +118,26 @@ class Fold(Around):
             raise LabwrightError(f"task.data: {type(self.data).__name__} is a stream, which has no folds.")
         return Chosen(parts, torch.arange(sum(map(len, parts))), self._filling())
 
-    def _chosen(self, whole: Chosen) -> dict[str, Tensor]:
-        """The rows of each part of the fold."""
+    def _chosen(self, whole: Chosen, number: int) -> dict[str, Tensor]:
+        """The rows of each part of a fold."""
         by = self._way(whole)
         ways = {"group": "by group", "time": "in the order of time", "class": "each class in proportion"}
         self._dealt = ways.get(by, "at random")
         if by == "time":
-            seen, held_out = in_time(whole.times, self.of)[self.number - 1]
+            seen, held_out = in_time(whole.times, self.of)[number - 1]
             count = round(self.valid * len(seen))  # the last of what came before
             return {"train": seen[: len(seen) - count], "valid": seen[len(seen) - count :], "test": held_out}
         keys_N = {"group": lambda: whole.groups, "class": lambda: whole.labels}.get(
             by, lambda: torch.zeros(len(whole), dtype=torch.int64)
         )()
         deal = by_group if by == "group" else stratified
-        out_N = deal(keys_N, self.of, self.seed) == self.number - 1
+        out_N = deal(keys_N, self.of, self.seed) == number - 1
         seen = (~out_N).nonzero()[:, 0]
         # of the seen ones as many parts as make one of them the share that is wanted
         parts = round(1 / self.valid) if self.valid else 0
         if by == "group" and parts > (left := len(keys_N[seen].unique())):
             raise LabwrightError(
-                f"task.data.valid: {self.valid:g} is a part of {parts}, and {left} groups are what fold {self.number} "
+                f"task.data.valid: {self.valid:g} is a part of {parts}, and {left} groups are what fold {number} "
                 "learns from, each of which stays whole: raise it, or set it to 0."
             )
         second_N = deal(keys_N[seen], max(2, parts), self.seed + 1) if parts else torch.ones(len(seen))
