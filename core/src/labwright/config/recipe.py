@@ -227,7 +227,7 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
         path, equals, value = text.partition("=")
         keys, given = _keys(path), f"override {shown(text)}"
         if not equals or not all(keys):
-            raise LabwrightError(f"{given} is no assignment: write field=value, such as train.epochs=5.")
+            raise LabwrightError(f"{given} is no assignment: write field=value without spaces, such as train.epochs=5.")
         new = parsed(value.strip())
         if keys[-1] == "name" and len(keys) > 1 and isinstance(new, str):  # model.name=x is model=x
             keys = keys[:-1]

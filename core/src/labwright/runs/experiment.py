@@ -217,10 +217,9 @@ class Experiment(ExperimentSpec, Shown):
         changed_since = changes(checkpoint.state["recipe"], self.table())
         if changed_since:  # what it is now may stumble where it didn't; the checkpoint is laid over what was tried
             self._try(built, None, listeners)
+            notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         trainer.restore(checkpoint)
         notes += ranks.by_first(lambda: trainer.log.cut(checkpoint.state["log"]))
-        if changed_since:
-            notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         # last: a resumption that is refused leaves the folder as it was
         begun = {key: kept for key, kept in environment_of(folder).items() if key in ("recipe", "start")}
         ranks.by_first(lambda: self._write_down(folder, built, begun))
