@@ -118,7 +118,7 @@ def test_what_labwright_refuses_the_schema_refuses(validator: Draft202012Validat
         ("model.width=8.5", "model.width", "integer"),
         ("model=toys/nt", "model", "toys/net"),
         ("model={name = 'toys/nt'}", "model.name", "toys/net"),
-        ("task=classification", "task", "not one of"),  # it needs settings
+        ("task=classification", "task", "object"),  # it needs settings
         ("task.data.sise=3", "task.data.sise", "size"),
         ("loss.loss.smoothing=0.1", "loss.loss.smoothing", "label_smoothing"),
         ("optimizer.lrr=0.1", "optimizer.lrr", "weight_decay"),
