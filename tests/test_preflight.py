@@ -209,6 +209,19 @@ def test_whatever_begins_runs_says_it_once_and_first(lab: Lab, tmp_path: Path, c
     refused(lab, tmp_path, words, message)
 
 
+def test_a_run_that_is_gone_on_with_otherwise_is_tried_as_one_that_begins(lab: Lab, tmp_path: Path) -> None:
+    code, said = lab("run", *MLP, "model.width=8", "task.data.valid=0.0", "--folder", "run")
+    assert code == 0, said
+    kept = {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+    for settings, message in (
+        (["train.final=best"], r"train\.final: given 'best'.*`valid` split, and the data has none"),
+        (['stop=["early"]'], r"stop 'early': the data has no `valid` split"),
+        ([COMPUTE], r"a first batch of `test` fails in metric 'nocompute'"),
+    ):
+        refused(lab, tmp_path, ["resume", "run", "train.epochs=2", *settings], message)
+    assert kept == {file: file.read_bytes() for file in (tmp_path / "run").rglob("*") if file.is_file()}
+
+
 @pytest.mark.parametrize("verb", ["run", "tune", "compare", "cross-validate"])
 def test_a_device_that_is_not_there_leaves_no_folder(lab: Lab, tmp_path: Path, verb: str) -> None:
     device = "cuda" if not torch.cuda.is_available() else "mps"

@@ -129,17 +129,17 @@ def test_a_variant_is_the_recipe_with_these_overrides(tmp_path_factory: pytest.T
         (
             {"model": "toys/other"},
             {"model": "toys/other"},
-            ["model is now 'toys/other'; settings of 'toys/net' dropped: dropout, width"],
+            ["settings of model 'toys/net' dropped: dropout, width"],
         ),
         (
             {"model": {"name": "toys/other", "width": 3}},
             {"model": {"name": "toys/other", "width": 3}},
-            ["model is now 'toys/other'; settings of 'toys/net' dropped: dropout"],
+            ["settings of model 'toys/net' dropped: dropout"],
         ),
         (
             {"task": {"data": {"name": "toys/other"}}},
             {"task": {"name": "sorting", "data": {"name": "toys/other"}}},
-            ["task.data is now 'toys/other'; settings of 'toys/blobs' dropped: held_out, size"],
+            ["settings of task.data 'toys/blobs' dropped: held_out, size"],
         ),
         # a list takes the place of the one before
         ({"stop": ["seconds"]}, {"stop": ["seconds"]}, []),
@@ -318,7 +318,8 @@ def test_a_run_has_the_whole_recipe_and_says_what_it_came_from_after_resuming_to
     Path("mine.toml").write_text(LAYERED)
     experiment = Experiment.from_recipe("mine.toml:wide", plugins=PLUGINS)
     assert experiment.name == "mine-wide"
-    assert experiment.notes == ["file mine.toml: optimizer is now 'sgd'; settings of 'adamw' dropped: betas, groups"]
+    changed = "model.width 9 -> 64, train.clip unset -> 2.0"
+    assert experiment.notes == [changed, "file mine.toml: settings of optimizer 'adamw' dropped: betas, groups"]
     folder = experiment.run().folder
     assert folder == Path("runs/mine-wide-001")
     recipe = tomllib.loads((folder / "recipe.toml").read_text())
@@ -349,7 +350,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def test_show_says_behind_each_setting_where_it_is_from(common: Path, said: Any):
     Path("mine.toml").write_text(LAYERED)
     out, err = said("show", "mine.toml:wide", "model.dropout=0.5", 'stop=[{name="seconds",limit=9}]')
-    assert "note: file mine.toml: optimizer is now 'sgd'; settings of 'adamw' dropped: betas, groups" in err
+    assert "note: file mine.toml: settings of optimizer 'adamw' dropped: betas, groups" in err
     lines = out.splitlines()
     assert lines[0] == "# base common.toml, file mine.toml, variant wide"
     for line in (

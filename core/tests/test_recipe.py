@@ -80,7 +80,10 @@ def test_a_key_with_dots_stands_in_quotes():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("train.epochs", "override 'train.epochs' is no assignment: write field=value, such as train.epochs=5."),
+        (
+            "train.epochs",
+            "override 'train.epochs' is no assignment: write field=value without spaces, such as train.epochs=5.",
+        ),
         ("=5", "override '=5' is no assignment"),
         ("train..epochs=5", "override 'train..epochs=5' is no assignment"),
         (

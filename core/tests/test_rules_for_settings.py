@@ -461,7 +461,7 @@ def test_rule_7_an_override_without_a_value_leaves_the_field_out():
 def test_rule_8_an_override_that_changes_a_name_drops_the_tables_other_settings_and_says_which(text):
     changed, notes = override({"model": {"name": "a", "width": 3, "depth": 2}}, [text])
     assert changed["model"] in ("b", {"name": "b"})
-    assert notes == ["model is now 'b'; settings of 'a' dropped: depth, width"]
+    assert notes == ["settings of model 'a' dropped: depth, width"]
 
 
 def test_rule_8_the_same_name_drops_nothing():
@@ -478,8 +478,8 @@ def test_rule_8_what_is_overridden_after_the_name_is_the_new_components():
     assert changed["task"]["data"] == {"name": "e", "fold": 2}
     assert changed["optimizer"] == {"name": "adam", "critic": "sgd"}
     assert notes == [
-        "task.data is now 'e'; settings of 'd' dropped: valid",
-        "optimizer.critic is now 'sgd'; settings dropped: lr",
+        "settings of task.data 'd' dropped: valid",
+        "settings of optimizer.critic dropped: lr",
     ]
 
 

@@ -256,7 +256,7 @@ def test_settings_that_differ_from_those_of_the_checkpoint_are_named_with_both_v
     begun(tmp_path / "run")
     changed = sorting(train=TRAIN, optimizer={"name": "adamw", "lr": 0.25})
     _, notes = changed.resumed(tmp_path / "run")
-    assert notes == ["changed: optimizer.lr from 0.01 to 0.25. The run is no longer the one its first steps were."]
+    assert notes == ["changed: optimizer.lr 0.01 -> 0.25. The run is no longer the one its first steps were."]
 
 
 # ------------------------------------------------------------------------------------------------ signals and displays

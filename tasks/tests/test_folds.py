@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import math
+import re
 
+import labwright as lw
 import pytest
 import torch
 from labwright import Augmented, Batch, Classes, Data, Features, Labelled, LabwrightError, Port, Ragged, Tokens, Values
 from labwright_tasks.cross_validation.interval import corrected_interval, t_below, t_quantile
+from labwright_tasks.cross_validation.lacking import lacking
 from labwright_tasks.fold_data import Chosen, Fold
 from labwright_tasks.folds import by_group, in_time, stratified
 from labwright_tasks.sequence_to_sequence import PairedTokens, TargetTokens
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @pytest.mark.parametrize("count", [2, 5, 7])
@@ -207,6 +210,60 @@ def test_by_overrules_what_the_data_knows_and_is_refused_where_it_knows_nothing(
     assert "each class in proportion" in fold.remarks()[-1]
     with pytest.raises(LabwrightError, match=r"given 'time', which Numbers doesn't tell.*'group', 'class', 'nothing'"):
         Fold(Numbers(groups=groups), number=1, of=3, by="time").prepare()
+
+
+class Line(nn.Linear):
+    def __init__(self, inputs: Features, outputs: Classes) -> None:
+        super().__init__(1, len(outputs.names))
+
+
+def experiment_of(data: Data, **train) -> lw.Experiment:
+    return lw.Experiment(
+        task={"name": "classification", "data": data},
+        model=Line,
+        loss="cross-entropy",
+        optimizer="adam",
+        train={"epochs": 1} | train,
+    )
+
+
+@pytest.mark.parametrize("by", ["class", "nothing"])
+def test_what_folds_lack_is_what_each_lacks_once_it_is_prepared(by):
+    data = Numbers()
+    labels = torch.arange(100) % 2
+    labels[[5, 50]] = 2  # two samples of 90
+    for part in data.parts.values():
+        part.labels = labels[part.numbers]
+    folds = [Fold(data, number=number, of=4, by=by) for number in range(1, 5)]
+    wanted = set()
+    for fold in folds:
+        fold.prepare()
+        for name in ("train", "valid", "test"):
+            rare = (
+                labels[fold.split(name).fetch(torch.arange(len(fold.split(name))), 0, 0).inputs[0][:, 0].long()] == 2
+            ).sum()
+            wanted |= {(name, str(fold.number))} if not rare else set()
+    experiment = experiment_of(folds[2])
+    notes = [*lacking(experiment, experiment.prepared())]
+    told = {(note.split(": ")[1].split()[0], fold) for note in notes for fold in re.findall(r"\d", note.split(":")[0])}
+    assert told == wanted and wanted
+    assert all("has no sample of class 'c', so that " in note for note in notes)
+
+
+def test_a_part_that_is_empty_in_a_later_fold_is_refused_before_the_first_is_trained_where_it_is_needed():
+    # of 90 in 4 folds in the order of time, the first learns from 18: 0.02 of them is no sample, of the last 72 it is 1
+    fold = Fold(Numbers(times=torch.arange(100)), number=4, of=4, valid=0.02)
+    for train in ({}, {"final": "best"}):
+        experiment = experiment_of(fold, **train)
+        task = experiment.prepared()
+        assert len(task.part("valid")) == 1
+        if train:
+            with pytest.raises(
+                LabwrightError, match=r"fold 1 of 4 has no 'valid' sample \(train 18, valid 0, test 18\)"
+            ):
+                list(lacking(experiment, task))
+        else:
+            assert [note for note in lacking(experiment, task) if "fold 1 of 4 has no 'valid' sample" in note]
 
 
 def test_texts_of_both_parts_are_made_as_long_as_the_longest_in_a_batch():

@@ -112,6 +112,37 @@ def test_what_labwright_refuses_the_schema_refuses(validator: Draft202012Validat
 
 
 @pytest.mark.parametrize(
+    ("change", "path", "allowed"),
+    [
+        ("model.widht=8", "model.widht", "width"),
+        ("model.width=8.5", "model.width", "integer"),
+        ("model=toys/nt", "model", "toys/net"),
+        ("model={name = 'toys/nt'}", "model.name", "toys/net"),
+        ("task=classification", "task", "object"),  # it needs settings
+        ("task.data.sise=3", "task.data.sise", "size"),
+        ("loss.loss.smoothing=0.1", "loss.loss.smoothing", "label_smoothing"),
+        ("optimizer.lrr=0.1", "optimizer.lrr", "weight_decay"),
+        ("optimizer={name = 'torch/SGD', lrr = 0.1}", "optimizer.lrr", "weight_decay"),
+        ('optimizer.groups={"*" = {lr_facotr = 2}}', "optimizer.groups.*.lr_facotr", "lr_factor"),
+        ("optimizer.critic={lrr = 0.1}", "optimizer.critic.lrr", "weight_decay"),  # of a phase
+        ("train.epoch=3", "train.epoch", "epochs"),
+        ("train.final=first", "train.final", "best"),
+        ("device={precison = 'bf16'}", "device.precison", "precision"),
+        ("stop=[{name = 'early', pattience = 1}]", "stop.0.pattience", "patience"),
+        ("log=['progres']", "log.0", "report"),
+    ],
+)
+def test_each_error_is_about_the_one_key_and_says_what_is_allowed(
+    validator: Draft202012Validator, change, path, allowed
+):
+    errors = list(validator.iter_errors(override(deepcopy(GOOD), [change])[0]))
+    for error in errors:
+        own = [error.instance] if error.schema_path[-1] == "enum" and "propertyNames" in error.schema_path else []
+        assert ".".join(map(str, [*error.absolute_path, *own])) == path
+    assert any(allowed in error.message for error in errors)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         "loss=mse",
@@ -179,12 +210,7 @@ def test_a_missing_table_is_refused(validator: Draft202012Validator):
 
 
 def test_defaults_limits_and_marks_are_in_the_schema_for_editors_to_show(plugins: Plugins):
-    definitions = recipe_schema(plugins)["$defs"]
-    adamw = next(
-        one
-        for one in definitions["optimizer"]["anyOf"]
-        if one.get("properties", {}).get("name", {}).get("const") == "adamw"
-    )
+    adamw = recipe_schema(plugins)["$defs"]["optimizer:adamw"]
     assert adamw["properties"]["lr"] == {
         "type": "number",
         "exclusiveMinimum": 0,
@@ -203,6 +229,8 @@ def test_components_that_cannot_be_loaded_are_left_out_and_families_are_listed()
 
     schema = recipe_schema(Plugins([]).extended([builtin, Broken()]))
     Draft202012Validator.check_schema(schema)
-    (named, table) = schema["$defs"]["model"]["anyOf"]  # a family's members under their own names
-    assert named["const"] == table["properties"]["name"]["const"] == "family/net"
+    assert [key for key in schema["$defs"] if key.startswith("model:")] == ["model:family:net"]  # under its own name
+    table = schema["$defs"]["model:family:net"]
+    assert table["properties"]["name"]["const"] == "family/net"
+    assert "family/net" in schema["$defs"]["model"]["else"]["enum"]
     assert table["properties"]["width"]["default"] == 16

@@ -24,7 +24,31 @@ from labwright_instruments.completion.__main__ import split
 from labwright_instruments.completion.candidates import GLOBAL, candidates
 from labwright_instruments.completion.menu import Menu
 from labwright_instruments.completion.sources import about, settings
+from waiting import until
 
+OWN = """\
+import labwright as lw
+from typing import Annotated
+from pydantic import Field
+from torch import nn
+
+@lw.hookimpl
+def labwright_components():
+    yield lw.Component("model", "own/net", "extra:Net", "of my own")
+
+
+class Net(nn.Module):
+    \'\'\'A net.
+
+    Args:
+        width: of each layer.
+    \'\'\'
+
+    def __init__(self, inputs: lw.Image, outputs: lw.Classes, *, width: Annotated[int, Field(ge=1)] = 8) -> None: ...
+
+
+raise SystemExit("to complete a word runs no code")
+"""
 PATIENCE = 60.0  # seconds, for what is only waited for
 
 
@@ -115,6 +139,39 @@ def test_settings_are_those_of_the_recipe_s_components_with_their_values(here: P
     assert "task.data.rotate=" in asked("labwright run vision/digits task.data.ro")
     assert "optimizer.lr" in asked("labwright tune vision/digits --only optimizer.l")
     assert "optimizer.lr=" in asked("labwright tune vision/digits --search optimizer.l")
+
+
+@pytest.mark.long
+def test_members_of_a_family_and_their_settings_are_offered_once_another_process_has_listed_them(
+    here: Path, cache: Path, plugins: lw.Plugins
+):
+    def offered(line: str) -> list[str]:
+        return [one.partition("\t")[0] for one in said(f"labwright {line}").stdout.splitlines()]
+
+    assert offered("run mine.toml optimizer=torch/") == ["optimizer=torch/"]  # at once; the other process begins
+    until(lambda: not [*cache.rglob("*.lock")])
+    members = sorted(f"torch/{name}" for name in plugins.target(plugins.find("optimizer", "torch/*")))
+    assert sorted(offered("run mine.toml optimizer=torch/")) == [f"optimizer={name}" for name in members]
+    assert sorted(offered("show optimizer torch/")) == members
+    assert "optimizer=torch/RMSprop" not in offered("run mine.toml optimizer=")  # until its family is typed
+    settings_of = lw.signature(plugins.load("optimizer", "torch/RMSprop")).settings
+    given = offered("run mine.toml optimizer=torch/RMSprop optimizer.")
+    assert set(given) == {f"optimizer.{name}=" for name in settings_of}
+
+
+def test_components_of_a_plugin_that_is_a_file_are_offered_and_it_is_not_run(here: Path):
+    (here / "extra.py").write_text(OWN)
+    assert asked("labwright run mine.toml model=own/") == {"model=own/net": "of my own"}
+    offered = asked("labwright run mine.toml model=own/net model.")
+    assert offered == {"model.width=": "int >= 1, 8 if left out. of each layer"}
+    assert asked("labwright show model own/n") == {"own/net": "of my own"}
+    (here / "labwright.toml").unlink()
+    assert asked("labwright run mine.toml model=own/") == {}
+    assert list(asked("labwright --plugin extra.py run mine.toml model=own/")) == ["model=own/net"]
+    (here / "pyproject.toml").write_text('[tool.labwright]\nlocal = ["extra.py"]\n')
+    assert list(asked("labwright run mine.toml model=own/")) == ["model=own/net"]
+    (here / "pyproject.toml").write_text("[tool.labwright]\nlocal = 3\n")  # which `labwright` itself complains of
+    assert asked("labwright run mine.toml model=own/") == {}
 
 
 def test_the_options_before_a_verb_are_those_of_the_help():

@@ -1,28 +1,24 @@
-"""Objectives that several domains share, and what else of training they do: metrics, losses, methods, schedules.
+"""What several domains share: objectives, data around other data, metrics, losses, methods, schedules.
 
-What the core asks for by name is here, and imports what it needs when it is called.
+What the core asks for by name is imported on its first use.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from labwright import LRSchedule
+    from labwright_tasks.overridden import effects as effects
+    from labwright_tasks.schedules import schedule as schedule
+
+_MODULE_OF = {"effects": "overridden", "schedule": "schedules"}
+
+__all__ = ["effects", "schedule"]
 
 
-def schedule(name: str) -> LRSchedule:
-    """The schedule of a name, where there is no recipe: `AdamW(parameters, schedule="cosine")`.
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module 'labwright_tasks' has no attribute {name!r}")
+    from importlib import import_module
 
-    Raises LabwrightError for a name that can't be given so.
-    """
-    from labwright import LabwrightError, nearest
-
-    from labwright_tasks.schedules import PLAIN
-
-    if name not in PLAIN:
-        raise LabwrightError(
-            f"schedule: given {name!r}{nearest(name, PLAIN)} By its name alone an optimizer takes constant, "
-            f'{", ".join(PLAIN)}; any other as an object of its class, lw.Plugins.discover().load("schedule", NAME).'
-        )
-    return PLAIN[name]()
+    return getattr(import_module(f"labwright_tasks.{_MODULE_OF[name]}"), name)

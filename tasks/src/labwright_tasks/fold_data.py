@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from fractions import Fraction
 from typing import Annotated, Any, Literal, cast
@@ -92,7 +92,7 @@ class Fold(Around):
         whole = self._whole()
         if len(whole) < 2 * self.of:
             raise LabwrightError(f"task.data.of: {len(whole)} samples are too few for {self.of} folds.")
-        chosen = self._chosen(whole)
+        chosen = self._chosen(whole, self.number)
         if isinstance(self.data, Refittable):
             self.data.refit(whole.some(chosen["train"]).by_part())
             whole = self._whole()
@@ -103,6 +103,15 @@ class Fold(Around):
             if len(rows)
         }
 
+    def every(self) -> Iterator[dict[str, Chosen]]:
+        """The parts of each fold in turn, of the data as it was read for this one.
+
+        Raises LabwrightError for a fold that can't be made, once its turn comes.
+        """
+        whole = self._whole()
+        for number in range(1, self.of + 1):
+            yield {name: whole.some(rows) for name, rows in self._chosen(whole, number).items()}
+
     def _whole(self) -> Chosen:
         """All samples that folds are made of."""
         parts = [part for name in ("train", "valid") if (part := self.data.split(name)) is not None]
@@ -110,20 +119,20 @@ class Fold(Around):
             raise LabwrightError(f"task.data: {type(self.data).__name__} is a stream, which has no folds.")
         return Chosen(parts, torch.arange(sum(map(len, parts))), self._filling())
 
-    def _chosen(self, whole: Chosen) -> dict[str, Tensor]:
-        """The rows of each part of the fold."""
+    def _chosen(self, whole: Chosen, number: int) -> dict[str, Tensor]:
+        """The rows of each part of a fold."""
         by = self._way(whole)
         ways = {"group": "by group", "time": "in the order of time", "class": "each class in proportion"}
         self._dealt = ways.get(by, "at random")
         if by == "time":
-            seen, held_out = in_time(whole.times, self.of)[self.number - 1]
+            seen, held_out = in_time(whole.times, self.of)[number - 1]
             count = round(self.valid * len(seen))  # the last of what came before
             return {"train": seen[: len(seen) - count], "valid": seen[len(seen) - count :], "test": held_out}
         keys_N = {"group": lambda: whole.groups, "class": lambda: whole.labels}.get(
             by, lambda: torch.zeros(len(whole), dtype=torch.int64)
         )()
         deal = by_group if by == "group" else stratified
-        out_N = deal(keys_N, self.of, self.seed) == self.number - 1
+        out_N = deal(keys_N, self.of, self.seed) == number - 1
         seen = (~out_N).nonzero()[:, 0]
         # of the seen ones the first few of as many parts as give the share that is wanted
         least = round(1 / min(self.valid, 1 - self.valid)) if self.valid else 1
@@ -132,7 +141,7 @@ class Fold(Around):
         share = Fraction(self.valid).limit_denominator(min(max(fine, least), left))
         if abs(share - self.valid) > self.valid / 4 or share == 1:
             raise LabwrightError(
-                f"task.data.valid: given {self.valid:g}, and {left} groups are what fold {self.number} learns from, "
+                f"task.data.valid: given {self.valid:g}, and {left} groups are what fold {number} learns from, "
                 "each of which stays whole: choose a share that they can make, or 0."
             )
         parts_N = deal(keys_N[seen], share.denominator, self.seed + 1) if share else torch.ones(len(seen))

@@ -238,5 +238,18 @@ PLAIN: Mapping[str, type[LRSchedule]] = {
 }
 
 
+def schedule(name: str) -> LRSchedule:
+    """The schedule of a name, where there is no recipe: `AdamW(parameters, schedule="cosine")`.
+
+    Raises LabwrightError for a name that can't be given so.
+    """
+    if name not in PLAIN:
+        raise LabwrightError(
+            f"schedule: given {name!r}{nearest(name, PLAIN)} By its name alone an optimizer takes constant, "
+            f'{", ".join(PLAIN)}; any other as an object of its class, lw.Plugins.discover().load("schedule", NAME).'
+        )
+    return PLAIN[name]()
+
+
 def _cosine(start: float, end: float, share: float) -> float:
     return end + (start - end) * (1 + math.cos(math.pi * share)) / 2

@@ -9,7 +9,6 @@ from __future__ import annotations
 import errno
 import inspect
 import sys
-from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -26,7 +25,8 @@ from labwright.plugin.registry import Plugins
 
 EXIT_CODES = "Exit codes: 0 done, 1 a run failed or a check found something, 2 mend the input, 130 interrupted."
 GROUPS = ("Train", "Search and compare", "Look", "Make plugins")  # in this order; those of plugins follow
-WRITTEN = {name: f"train.{name}" for name in ("epochs", "steps", "batch_size", "seed")} | {"lr": "optimizer.lr"}
+FIELDS = ("train.epochs", "train.steps", "train.batch_size", "train.seed", "optimizer.lr", "task.data")
+WRITTEN = {field.partition(".")[2] or field: field for field in (*FIELDS, "model", "loss", "optimizer", "device")}
 OTHERS = "From plugins"  # the heading of verbs that name none
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF)  # of a stream that takes no more
 
@@ -66,11 +66,11 @@ class Verbs(TyperGroup):
 
 def _refuse_settings(words: list[str], options: set[str]) -> None:
     """Raises LabwrightError for a setting that is written as an option."""
-    for word, after in pairwise([*words, "VALUE"]):
+    for word, after in zip(words, [*words[1:], "VALUE"], strict=True):
         given, _, value = word.partition("=")
-        field = given.removeprefix("--").replace("-", "_")
-        field = field if "." in field else WRITTEN.get(field, "")
-        if given not in options and given.startswith("--") and field:
+        field = given.lstrip("-").replace("-", "_")
+        field = field if "." in field and field[0].isalpha() else WRITTEN.get(field, "")
+        if given not in options and given.startswith("-") and field:
             raise LabwrightError(f"no option is called {given}; a setting is written as {field}={value or after}.")
 
 

@@ -67,7 +67,7 @@ def verb(
         if isinstance(answer, Exception):
             failed += 1
             if failed <= MOST_NAMED:
-                say(f"error: {printable(name)}: {printable(reason_of(answer))}")
+                say(f"error: {printable(name) or repr(name)}: {printable(reason_of(answer))}")
             if as_json:
                 echo(json_text(plain_answer(name, answer)))
             continue

@@ -227,7 +227,7 @@ def override(recipe: Mapping[str, Any], overrides: Iterable[str]) -> tuple[dict[
         path, equals, value = text.partition("=")
         keys, given = _keys(path), f"override {shown(text)}"
         if not equals or not all(keys):
-            raise LabwrightError(f"{given} is no assignment: write field=value, such as train.epochs=5.")
+            raise LabwrightError(f"{given} is no assignment: write field=value without spaces, such as train.epochs=5.")
         new = parsed(value.strip())
         if keys[-1] == "name" and len(keys) > 1 and isinstance(new, str):  # model.name=x is model=x
             keys = keys[:-1]
@@ -290,9 +290,8 @@ def _set(table: dict[str, Any], keys: Sequence[str], value: Any) -> list[str]:
     if not isinstance(before, dict):
         return []
     fell = sorted(before.keys() - (value.keys() if isinstance(value, dict) else ()) - {"name"})
-    of = f" of {before['name']!r}" if "name" in before else ""
-    now = value.get("name", value) if isinstance(value, dict) else value
-    return [f"{'.'.join(keys)} is now {now!r}; settings{of} dropped: {', '.join(fell)}"] if fell else []
+    of = f"{'.'.join(keys)} {before['name']!r}" if "name" in before else ".".join(keys)
+    return [f"settings of {of} dropped: {', '.join(fell)}"] if fell else []
 
 
 def plain(recipe: Mapping[str, Any]) -> Any:
@@ -301,13 +300,13 @@ def plain(recipe: Mapping[str, Any]) -> Any:
 
 
 def changes(before: Any, recipe: Mapping[str, Any], where: Iterable[str] = ()) -> list[str]:
-    """What a recipe says otherwise than one that `plain` gave, as `path from VALUE to VALUE`; what only watches is left
-    out. `where` are the paths that matter, all if there are none.
+    """What a recipe says otherwise than one that `plain` gave, as `path VALUE -> VALUE`; what only watches is left out.
+    `where` are the paths that matter, all if there are none.
     """
     was, now = ({path: json_text(value) for path, value in leaves(table)} for table in (before, plain(recipe)))
     matter = tuple(where)
     return [
-        f"{path} from {was.get(path, 'nothing')} to {now.get(path, 'nothing')}"
+        f"{path} {was.get(path, 'unset')} -> {now.get(path, 'unset')}"
         for path in dict.fromkeys([*was, *now])
         if was.get(path) != now.get(path)
         and path.partition(".")[0] not in ("log", "search")

@@ -328,7 +328,7 @@ def check_containers(given: Mapping[str, Any], where: Where) -> None:
     """Raises LabwrightError for fields of a recipe that are no list or no table and should be one."""
     for key, such in (("log", "progress"), ("stop", "early")):
         if not isinstance(value := given[key], list | tuple):
-            such = value if isinstance(value, str) else such
+            such = value if isinstance(value, str) and value[:1].isalpha() else such
             raise LabwrightError(f'{where / key}: given {shown(value)}; it is a list, such as ["{such}"].')
     for key in ("train", "search"):
         if not isinstance(given[key], Mapping):

@@ -135,7 +135,8 @@ def labwright_recipes() -> Iterable[Recipe]:
 
 @hookspec
 def labwright_preflight(experiment: Any, built: Any, folder: Path | None) -> None:
-    """Called before a run has its folder, where it would be, and for a study once, without a folder.
+    """Called before a run has its folder, where it would be; without a folder for a study, once, and before a run is
+    gone on with whose recipe was changed.
 
     `experiment` is a `labwright.Experiment`, `built` the `labwright.Built` that it has become; `built.metrics` are of a
     batch of each part, by split. Raise `labwright.LabwrightError(message)` to refuse it.

@@ -44,6 +44,8 @@ COMES_WITH = {
     "export": "labwright-export",
     "submit": "labwright-cluster",
 }
+# what other programs call a verb
+MEANT = {"train": "run", "fit": "run", "test": "evaluate", "eval": "evaluate", "search": "tune", "sweep": "tune"}
 
 
 _Thing = TypeVar("_Thing", Component, Recipe, Verb)
@@ -248,7 +250,8 @@ class Plugins:
             if self.owners(other, name) or self.owners(other, family(name))
         ]
         near = [*known, *(map(str, Path().glob("*.toml")) if kind == "recipe" else self._members(kind))]
-        hint = f"; it names {' and '.join(others)}." if others else nearest(name, near)
+        others += [f"a path (data: `labwright suggest {name}`)"] * (kind == "recipe" and Path(name or "-").exists())
+        hint = f"; it names {' and '.join(others)}." if others else nearest(MEANT.get(name, name), near)
         shows = "--help" if kind == "verb" else f"list {self.heading(kind)}"
         all_ = f"`labwright {shows}` shows all {len(known)}." if known else "No plugin brings any."
         return f"no {kind} is called {name!r}{hint} {all_}"

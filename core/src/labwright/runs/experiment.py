@@ -102,10 +102,13 @@ class Experiment(ExperimentSpec, Shown):
         steps_per_epoch(self, built.task)  # of data without samples it is refused
         if started := self.begun(built):
             built.start, built.notes = started.files, [started.line(), *built.notes]
-        relay = Relay(self.plugins, [*(spec.build() for spec in self.listeners), *listeners])
-        asked = {"experiment": self, "built": built, "folder": folder and Path(folder)}
-        preflight(built, self.train, lambda: [call(**asked) and None for call in relay.preflight])
+        self._try(built, folder and Path(folder), listeners)
         return built
+
+    def _try(self, built: Built, folder: Path | None, listeners: Sequence[object]) -> None:
+        relay = Relay(self.plugins, [*(spec.build() for spec in self.listeners), *listeners])
+        asked = {"experiment": self, "built": built, "folder": folder}
+        preflight(built, self.train, lambda: [call(**asked) and None for call in relay.preflight])
 
     def trainer(
         self, folder: File | None = None, *, listeners: Sequence[object] = (), built: Built | None = None
@@ -211,11 +214,12 @@ class Experiment(ExperimentSpec, Shown):
         step, newest = checkpoint.state["step"], ranks.shared(checkpoint.state["step"])
         if step != newest:
             raise RunFailed(f"step {step} is the newest checkpoint that process {ranks.number()} finds, not {newest}.")
+        changed_since = changes(checkpoint.state["recipe"], self.table())
+        if changed_since:  # what it is now may stumble where it didn't; the checkpoint is laid over what was tried
+            self._try(built, None, listeners)
+            notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         trainer.restore(checkpoint)
         notes += ranks.by_first(lambda: trainer.log.cut(checkpoint.state["log"]))
-        changed_since = changes(checkpoint.state["recipe"], self.table())
-        if changed_since:
-            notes.append(f"changed: {', '.join(changed_since)}. The run is no longer the one its first steps were.")
         # last: a resumption that is refused leaves the folder as it was
         begun = {key: kept for key, kept in environment_of(folder).items() if key in ("recipe", "start")}
         ranks.by_first(lambda: self._write_down(folder, built, begun))

@@ -42,7 +42,7 @@ def resume(
             )
     earlier = environment_of(folder)
     trainer, notes = experiment.resumed(folder, other_data=other_data)
-    notes = [*experiment.notes, *notes]
+    notes = [*before.notes, *notes]  # what is changed is among these
     if not earlier:
         notes.append(f"{folder / 'environment.json'} is missing or torn: whether this machine is another isn't known.")
     now_here = environment(plugins, trainer.device, trainer.settings.threads)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from copy import copy
 from pathlib import Path
 from typing import Any, Self
 
+from labwright.base.elsewhere import Absent, brought
 from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.search import Mark
 from labwright.config.compatibility import check_fit
@@ -107,7 +109,11 @@ class ExperimentSpec:
         given = list(overrides)
         table, notes = override(table, given)
         source = source.with_overrides(given)
-        return cls.from_table(table, plugins=known, name=name, source=source, notes=[*fell, *notes])
+        made = cls.from_table(table, plugins=known, name=name, source=source, notes=[*fell, *notes])
+        if source.overridden or source.role == "variant":
+            with suppress(Absent):
+                made.notes[:0] = brought("tasks", "effects")(made)
+        return made
 
     @classmethod
     def from_table(

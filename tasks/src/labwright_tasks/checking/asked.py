@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from labwright import Data, Experiment, Finding, Goal, LabwrightError, Metric, Part, Plugins, Task, nearest
@@ -17,8 +18,11 @@ def is_data(what: str, plugins: Plugins) -> bool:
     if plugins.owners("data", what):
         return True
     known = [*plugins.names("data"), *plugins.names("recipe")]
+    near = nearest(what, known)
+    if what and Path(what).exists():
+        near = f"; it is a path: `labwright suggest {what}` makes a recipe of data that lies there."
     raise LabwrightError(
-        f"{what!r} is neither data nor a recipe{nearest(what, known)} `labwright list data` and `labwright list "
+        f"{what!r} is neither data nor a recipe{near} `labwright list data` and `labwright list "
         "recipes` show what there is; a recipe of your own ends in .toml."
     )
 

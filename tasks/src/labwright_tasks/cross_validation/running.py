@@ -15,6 +15,7 @@ from labwright import Built, Experiment, LabwrightError, Outcome, ranks
 from labwright.cli.shared import new_folder
 
 from labwright_tasks.cross_validation.interval import corrected_interval
+from labwright_tasks.cross_validation.lacking import lacking
 
 RESULT = "folds.json"
 LEVEL = 0.95
@@ -73,15 +74,18 @@ def folded(
 
 
 def cross_validate(
-    experiments: list[Experiment], folder: Path | None, *, notes: list[str], say: Callable[[str], None]
+    experiments: list[Experiment], folder: Path | None, *, notes: list[str], say: Callable[..., None]
 ) -> CrossValidation | Outcome:
     """Train each fold in a folder of its own; those that have ended are taken as they are, others gone on with.
 
-    Returns the outcome of the fold that was interrupted, if one was. Raises LabwrightError for a folder of other folds,
-    RunFailed for a fold that can't go on.
+    Returns the outcome of the fold that was interrupted, if one was. Raises LabwrightError for a folder of other folds
+    and for a fold of whose parts one is empty, RunFailed for a fold that can't go on.
     """
     # before there is a folder, as each fold's own comes too late for the one around them
     first = experiments[0].preflight(Path("runs")) if folder is None else None
+    found = [*lacking(experiments[0], experiments[0].prepared() if first is None else first.task)]
+    say(*(f"note: {note}" for note in found))
+    notes += found
     place = ranks.by_first(lambda: new_folder(f"{experiments[0].name}-folds")) if folder is None else folder
     outcomes = []
     for number, experiment in enumerate(experiments, 1):

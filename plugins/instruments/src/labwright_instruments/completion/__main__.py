@@ -1,4 +1,7 @@
-"""What shells call: `python -P -m labwright_instruments.completion bash LINE`, or zsh or fish and the words so far."""
+"""What shells call: `python -P -m labwright_instruments.completion bash LINE`, or zsh or fish and the words so far.
+
+`members` in place of a shell adds the members of families to what is offered, which imports their libraries.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,16 @@ import sys
 def main(shell: str, *given: str) -> None:
     """Print a line for each candidate: what the word may become, a tab, and what that is."""
     from labwright_instruments.completion.candidates import candidates
-    from labwright_instruments.completion.menu import Menu
+    from labwright_instruments.completion.menu import Menu, fill
 
+    if shell == "members":
+        fill()
+        return
     words = split(given[0]) if shell == "bash" else list(given)
-    for candidate, about in candidates(Menu.kept(), words[1:-1], words[-1]):
+    menu = Menu.kept()
+    if menu.lacks(words):
+        menu.fill_later()
+    for candidate, about in candidates(menu, words[1:-1], words[-1]):
         sys.stdout.write(f"{candidate}\t{' '.join(about.split())}\n")
 
 

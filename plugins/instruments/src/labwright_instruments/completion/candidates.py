@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from labwright_instruments.completion.menu import Menu
-from labwright_instruments.completion.sources import Written, settings
+from labwright_instruments.completion.sources import Written, declared, settings
 
 GLOBAL = {
     "--plugin": "Use a Python file as a plugin; may be given repeatedly.",
@@ -47,10 +47,11 @@ class _Asked:
     def __init__(self, menu: Menu, words: Sequence[str], current: str) -> None:
         self.menu, self.words, self.current = menu, list(words), current
         self.verb, self.given = "", list[str]()
+        self.own: dict[str, dict[str, dict[str, Any]]] = {}  # components of plugins that are files
         rest = iter(self.words)
         for word in rest:
             if word in OF_VALUES and not self.verb:
-                next(rest, "")
+                self._take(word, next(rest, ""))
             elif not self.verb and not word.startswith("-"):
                 self.verb = word
             elif self.verb and word.startswith("-"):
@@ -58,6 +59,20 @@ class _Asked:
                     next(rest, "")
             elif self.verb:
                 self.given.append(word)
+
+        for file in local_files():
+            self._take("--plugin", str(file))
+
+    def _take(self, option: str, file: str) -> None:
+        """The components that a plugin's file declares: it is read, and not run."""
+        if option == "--plugin" and file:
+            for kind, name, target, summary in declared(Path(file).expanduser().absolute()):
+                self.own.setdefault(kind, {})[name] = {"target": target, "about": summary}
+
+    def _known(self, kind: str) -> dict[str, dict[str, Any]]:
+        """The components of a kind by name."""
+        known: dict[str, dict[str, Any]] = self.menu.kinds.get(kind, {"names": {}})["names"]
+        return known | self.own.get(kind, {})
 
     def found(self) -> Iterable[Candidate]:
         before = self.words[-1] if self.words else ""
@@ -143,9 +158,13 @@ class _Asked:
             yield from files(self.current)
 
     def _names(self, kind: str) -> Iterator[Candidate]:
-        """The components of a kind; of a family what its members begin with."""
-        for name, one in self.menu.kinds.get(kind, {"names": {}})["names"].items():
-            yield name.removesuffix("*"), one["about"]
+        """The components of a kind; of a family what its members begin with, and them once that is typed."""
+        known, typed = self._known(kind), self.current.rpartition("=")[2]
+        families = {one["family"] for one in known.values() if "family" in one}
+        for name, one in known.items():
+            family = one.get("family", name)
+            if family not in families or typed.startswith(family[:-1]) == (family != name):
+                yield name.removesuffix("*"), one["about"]
 
     # ------------------------------------------------------------------------------------------------------ settings
 
@@ -205,7 +224,7 @@ class _Asked:
 
     def _target(self, kind: str, given: Any, usual: str) -> list[Written]:
         name = given.get("name", usual) if isinstance(given, dict) else given or usual
-        one = self.menu.kinds.get(kind, {"names": {}})["names"].get(name)
+        one = self._known(kind).get(name)
         return settings(one["target"]) if one else []
 
     def _recipe(self) -> dict[str, Any]:
@@ -250,6 +269,20 @@ def files(current: str, keep: Callable[[str], bool] = lambda _: True) -> Iterato
                     yield f"{head}{slash}{entry.name}/", ""
                 elif keep(entry.name):
                     yield f"{head}{slash}{entry.name}", ""
+
+
+def local_files() -> Iterator[Path]:
+    """The plugins' files that the nearest labwright.toml names, or `[tool.labwright]` of the nearest pyproject.toml."""
+    here = Path.cwd()
+    places = (folder / name for folder in (here, *here.parents) for name in SETTINGS)
+    file = next((place for place in places if place.is_file()), None)
+    with suppress(OSError, ValueError, AttributeError, TypeError):
+        table = tomllib.loads(file.read_text(encoding="utf-8")) if file else {}
+        if file and file.name != SETTINGS[0]:
+            table = table.get("tool", {}).get("labwright", {})
+        for name in table.get("local", ()):
+            if file and isinstance(name, str):
+                yield file.parent / Path(name).expanduser()
 
 
 def run_folders(current: str) -> Iterator[Candidate]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-VERSION = 1  # of what is kept
+VERSION = 2  # of what is kept
+PATIENCE = 120.0  # seconds after which nobody is taken to be filling it any more
 
 
 @dataclass(frozen=True)
@@ -21,12 +23,16 @@ class Menu:
 
     A parameter has its `flags`, none if it is an argument, whether it takes `several` or is a switch that takes no
     `value`, its `metavar`, its `help`, and whether it is a `path`.
+
+    Members of libraries' families, such as `torch/SGD`, are among the names once it is `whole`: to list them imports
+    the libraries, which `fill_later` has another process do.
     """
 
     verbs: dict[str, dict[str, Any]]
     recipes: dict[str, dict[str, str]]
     kinds: dict[str, dict[str, Any]]
     plugins: list[str]
+    whole: bool = False
 
     @classmethod
     def kept(cls) -> Menu:
@@ -45,13 +51,66 @@ class Menu:
             menu, files = _found()
         finally:
             os.chdir(here)
-        with suppress(OSError):  # a cache that can't be written is none
-            file.parent.mkdir(parents=True, exist_ok=True)
-            part = file.with_suffix(f".{os.getpid()}.part")
-            kept = {"state": _state(files), "files": files, "menu": asdict(menu)}
-            part.write_text(json.dumps(kept), encoding="utf-8")
-            part.replace(file)
+        _keep({"state": _state(files), "files": files, "menu": asdict(menu)})
         return menu
+
+    def lacks(self, words: Iterable[str]) -> bool:
+        """Whether words speak of a family whose members it doesn't have."""
+        families = [name[:-1] for one in self.kinds.values() for name in one["names"] if name.endswith("/*")]
+        return not self.whole and any(family in word for word in words for family in families)
+
+    def fill_later(self) -> None:
+        """Have another process add the members of families, unless one does already; this one doesn't wait."""
+        import subprocess
+
+        lock = _file().with_suffix(".lock")
+        with suppress(OSError):
+            if time.time() - lock.stat().st_mtime > PATIENCE:  # whoever made it was killed
+                lock.unlink()
+        with suppress(OSError):
+            lock.open("x").close()
+            words = [sys.executable, "-P", "-m", "labwright_instruments.completion", "members"]
+            nowhere = subprocess.DEVNULL
+            subprocess.Popen(words, stdin=nowhere, stdout=nowhere, stderr=nowhere, start_new_session=True)
+
+
+def fill() -> None:
+    """Add the members of families to the menu that is kept; their libraries are imported."""
+    here = Path.cwd()
+    os.chdir(here.anchor)  # where no project's settings are
+    try:
+        Menu.kept()
+        kept = json.loads(_file().read_text(encoding="utf-8"))
+        _add_members(kept["menu"]["kinds"])
+        kept["menu"]["whole"] = True
+        _keep(kept)  # with the state of before, so that what changed meanwhile is found
+    finally:
+        os.chdir(here)
+        _file().with_suffix(".lock").unlink(missing_ok=True)
+
+
+def _keep(kept: dict[str, Any]) -> None:
+    file = _file()
+    with suppress(OSError):  # a cache that can't be written is none
+        file.parent.mkdir(parents=True, exist_ok=True)
+        part = file.with_suffix(f".{os.getpid()}.part")
+        part.write_text(json.dumps(kept), encoding="utf-8")
+        part.replace(file)
+
+
+def _add_members(kinds: dict[str, dict[str, Any]]) -> None:
+    """Add the members of families, whose settings are those of one class, or of each its own."""
+    from labwright import Family, Plugins
+
+    plugins = Plugins.discover()
+    for kind, one in kinds.items():
+        for name in [name for name in one["names"] if name.endswith("/*")]:
+            with suppress(Exception):  # of a library that isn't there, or breaks
+                family = plugins.target(plugins.find(kind, name))
+                for member in family:
+                    made = family.member if isinstance(family, Family) else family[member]
+                    target = f"{made.__module__}:{made.__qualname__}"
+                    one["names"][name[:-1] + member] = {"target": target, "about": "", "family": name}
 
 
 def _file() -> Path:

@@ -176,6 +176,19 @@ def _absolute(module: str, node: ast.ImportFrom) -> str:
     return ".".join([*above, *filter(None, [node.module])])
 
 
+def declared(file: Path) -> Iterator[tuple[str, str, str, str]]:
+    """Kind, name, target and summary of each component that a plugin's file declares in plain words."""
+    for node in ast.walk(_tree(str(file))):
+        if isinstance(node, ast.Call) and _last(node.func) == "Component":
+            given = [*node.args, *(one.value for one in node.keywords)]
+            texts = [str(one.value) for one in given if isinstance(one, ast.Constant)]
+            if len(texts) == len(given) == 4 and ":" in texts[2]:
+                kind, name, target, summary = texts
+                module, _, what = target.partition(":")
+                beside = file.parent / f"{module}.py"
+                yield kind, name, f"{beside}:{what}" if beside.is_file() else target, summary
+
+
 @cache
 def _tree(module: str) -> ast.Module:
     try:
@@ -186,6 +199,8 @@ def _tree(module: str) -> ast.Module:
 
 def _file(module: str) -> Path:
     """The file of a module; the package it lies in is found, none is imported. A stub goes before a package's own."""
+    if module.endswith(".py"):  # of a plugin that is a file
+        return Path(module)
     top, *rest = module.split(".")
     spec = find_spec(top)
     folders = (spec.submodule_search_locations if spec else None) or ()

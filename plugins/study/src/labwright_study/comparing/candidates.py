@@ -123,7 +123,13 @@ class _Text:
 
 def _read(source: str | Path, plugins: Plugins) -> _Text:
     """A source's parts. Raises LabwrightError for a recipe's name that there isn't."""
-    words = [str(source)] if isinstance(source, Path) or Path(source).exists() else shlex.split(source)
+    try:
+        words = [str(source)] if isinstance(source, Path) or Path(source).exists() else shlex.split(source)
+    except ValueError as error:
+        raise LabwrightError(
+            f"candidate {source!r} can't be read: {error}. A quote within it is closed within it: "
+            "labwright compare RECIPE \"RECIPE log=['progress']\"."
+        ) from error
     place, *overrides = words or [""]
     name, equals, after = place.partition("=")
     if equals and not Path(place).exists():
@@ -132,6 +138,11 @@ def _read(source: str | Path, plugins: Plugins) -> _Text:
         name = " ".join([_name_of(place), *overrides])
     path = Path(place)
     known = path.is_dir() or (path.parent != Path() and path.parent.is_dir())
+    if not known and name.partition(".")[0] in ("task", "model", "loss", "optimizer", "train", "device"):
+        raise LabwrightError(
+            f'candidate {source!r} names no recipe: a setting stands behind its own, in quotes, as "RECIPE {source}", '
+            "and for all candidates after --set."
+        )
     if not known:
         plugins.recipe_file(place)
     return _Text(name, place, overrides)

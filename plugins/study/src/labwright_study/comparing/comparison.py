@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labwright import Goal, LabwrightError, Outcome, Plugins
+from labwright.cli.shared import say
 from labwright.engine import Lock, Prepared, write_json
 
 from labwright_study.comparing.candidates import Candidate, candidates, common_goal
@@ -56,8 +57,11 @@ def compare(
     tasks = Prepared(KEPT)
     if folder is None or not (Path(folder) / RESULT).is_file():  # what is gone on with has passed it
         try_out(compared, goal, tasks)
+    own = [f"{one.name}: {note}" for one in given for note in one.experiment.notes]
+    if not quiet:
+        say(*(f"note: {note}" for note in own))
     place, notes = opened(folder, compared)
-    notes = [*(f"{one.name}: {note}" for one in given for note in one.experiment.notes), *notes, *_data_note(compared)]
+    notes = [*own, *notes, *_data_note(compared)]
     jobs = [
         Job(one.name, seed, one.experiment.varied({"train.seed": seed}), place / one.folder / f"seed-{seed}")
         for seed in range(seeds)  # seed by seed, so that one that is interrupted has whole pairs

@@ -68,8 +68,9 @@ def verb(
 
 
 def _tell(result: Comparison) -> None:
-    """Notes on stderr; means, verdicts and where the report is on stdout."""
-    say(*(f"note: {note}" for note in result.notes))
+    """Notes on stderr, without a candidate's own, which were said first; means, verdicts, the report on stdout."""
+    said = tuple(f"{standing.name}: " for standing in result.candidates)
+    say(*(f"note: {note}" for note in result.notes if not note.startswith(said)))
     print_table([_row(standing, result) for standing in result.candidates])
     for sentence in result.sentences():
         typer.echo(sentence)
