@@ -46,9 +46,7 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component(
         "optimizer", "torch/*", f"{here}.library_optimizers:TORCH", "any optimizer of torch.optim by its name"
     )
-    yield from _schedules(here)
-    yield lw.Component("stop", "early", f"{here}.stopping:Early", "end when a metric has not improved for a while")
-    yield lw.Component("stop", "seconds", f"{here}.stopping:Seconds", "end after a stretch of time")
+    yield from (*_schedules(here), *_stops(here))
     yield lw.Component("method", "sam", f"{here}.sam:SharpnessAware", "the gradient where the loss is worst nearby")
     yield lw.Component("method", "pcgrad", f"{here}.pcgrad:ProjectedGradients", "parts' gradients without conflicts")
     yield lw.Component("task", "two-views", f"{here}.two_views:TwoViews", "a representation, learned without labels")
@@ -70,6 +68,11 @@ def labwright_components() -> Iterator[lw.Component]:
     yield lw.Component("loss", "nt-xent", f"{here}.views_losses:NtXent", "SimCLR's: a view's pair among all others")
     yield lw.Component("loss", "vicreg", f"{here}.views_losses:VICReg", "variance, invariance and covariance of views")
     yield lw.Component("loss", "byol", f"{here}.views_losses:Byol", "the distance from what a teacher gives")
+
+
+def _stops(here: str) -> Iterator[lw.Component]:
+    yield lw.Component("stop", "early", f"{here}.stopping:Early", "end when a metric has not improved for a while")
+    yield lw.Component("stop", "seconds", f"{here}.stopping:Seconds", "end after a stretch of time")
 
 
 def _schedules(here: str) -> Iterator[lw.Component]:

@@ -164,6 +164,11 @@ class ReduceOnPlateau(LRSchedule):
         cooldown: the evaluations after a fall that don't count.
     """
 
+    _falls: list[int]
+    _best: float | None
+    _waited: int
+    _cooling: int
+
     def __init__(
         self,
         *,
@@ -225,8 +230,7 @@ class ReduceOnPlateau(LRSchedule):
         return {"falls": list(self._falls), "best": self._best, "waited": self._waited, "cooling": self._cooling}
 
     def load_state(self, state: Mapping[str, Any]) -> None:
-        self._falls: list[int] = list(state["falls"])
-        self._best: float | None = state["best"]
+        self._falls, self._best = list(state["falls"]), state["best"]
         self._waited, self._cooling = int(state["waited"]), int(state["cooling"])
 
 

@@ -66,7 +66,7 @@ class Verbs(TyperGroup):
 
 def _refuse_settings(words: list[str], options: set[str]) -> None:
     """Raises LabwrightError for a setting that is written as an option."""
-    for word, after in zip(words, [*words[1:], "VALUE"], strict=True):
+    for word, after in zip(words, [*words, "VALUE"][1:], strict=True):
         given, _, value = word.partition("=")
         field = given.lstrip("-").replace("-", "_")
         field = field if "." in field and field[0].isalpha() else WRITTEN.get(field, "")

@@ -239,8 +239,8 @@ class Plugins:
 
     def _unknown(self, kind: str, name: str) -> str:
         """That no plugin brings a name, and what was perhaps meant."""
-        bringer = COMES_WITH.get(f"{kind} {name}") or COMES_WITH.get(name)
-        bringer = bringer or (not self.owners(kind, family(name)) and COMES_WITH.get(family(name)))
+        of_family = "" if self.owners(kind, family(name)) else COMES_WITH.get(family(name))
+        bringer = COMES_WITH.get(f"{kind} {name}") or COMES_WITH.get(name) or of_family
         if bringer and kind in ("verb", "logger", "loss", "optimizer", "schedule", "stop"):
             return f"`{name}` comes with {bringer}: pip install labwright[{bringer.removeprefix('labwright-')}]"
         known = self.names(kind)

@@ -102,7 +102,7 @@ class Experiment(ExperimentSpec, Shown):
         steps_per_epoch(self, built.task)  # of data without samples it is refused
         if started := self.begun(built):
             built.start, built.notes = started.files, [started.line(), *built.notes]
-        self._try(built, folder and Path(folder), listeners)
+        self._try(built, Path(folder) if folder else None, listeners)
         return built
 
     def _try(self, built: Built, folder: Path | None, listeners: Sequence[object]) -> None:

@@ -69,7 +69,7 @@ def evaluate(
     if batches is None:
         return None
     if drawn is not None:
-        batches = batches.of(epoch_order(len(batches.split), seed=seed, epoch=0)[:drawn].sort().values.split(size))
+        batches = batches.of(torch.split(epoch_order(len(batches.split), seed=seed, epoch=0)[:drawn].sort()[0], size))
     if not len(batches):
         raise LabwrightError(f"{type(task).__name__}: the {split!r} split has no samples to evaluate on.")
     alone = alone or ranks.count() == 1

@@ -60,7 +60,8 @@ def preflight(built: Built, train: Train, asked: Callable[[], object] = lambda: 
 
 def _emulates_bf16() -> bool:
     """Whether the processor lacks what oneDNN computes bf16 with: AVX-512 on x86."""
-    return torch.backends.mkldnn.is_available() and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
+    with_onednn = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
+    return with_onednn and not torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _tried(built: Built, train: Train, batches: IndexedBatches) -> None:

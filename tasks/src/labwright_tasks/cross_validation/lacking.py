@@ -47,10 +47,10 @@ def _classes(fold: Fold, folds: list[dict[str, Chosen]]) -> Iterator[str]:
         for name, part in parts.items():
             for label in sorted(whole - _labels(part)) if len(part) else ():
                 numbers[name, outputs.names[label]].append(str(number))
-    for (name, label), of in numbers.items():
+    for (name, class_), of in numbers.items():
         where = f"fold {of[0]}" if len(of) == 1 else f"folds {', '.join(of)}"
         says = "it can't be learned there" if name == "train" else f"{name} says nothing of it there"
-        yield f"{where}: {name} has no sample of class {label!r}, so that {says}; fewer --folds leave it more."
+        yield f"{where}: {name} has no sample of class {class_!r}, so that {says}; fewer --folds leave it more."
 
 
 def _labels(part: Chosen) -> set[int]:
