@@ -147,7 +147,7 @@ class LanguageModel(Task):
         repetition_penalty: RepetitionPenalty | None = None,
         stop: tuple[Stop, ...] | None = None,
         beams: Annotated[int, Field(ge=1, le=1000)] | None = None,
-        length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False)] | None = None,
+        length_penalty: Annotated[float, Field(ge=0)] | None = None,
         length: Length = 300,
         sample_seed: Annotated[Seed, When("beams", None, 1)] = 0,
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,

@@ -199,7 +199,7 @@ class SequenceToSequence(Task):
         data: Annotated[Data, Part("data")],
         *,
         beams: Annotated[int, Field(ge=1, le=1000)] = 1,
-        length_penalty: Annotated[float, Field(ge=0, allow_inf_nan=False), When("beams", but=(1,))] = 0.6,
+        length_penalty: Annotated[float, Field(ge=0), When("beams", but=(1,))] = 0.6,
         length: Annotated[int, Field(ge=1, description="most tokens of a text, its end among them")] | None = None,
         write: bool = True,
         metrics: list[Annotated[Metric, Part("metric")]] | None = None,

@@ -10,7 +10,7 @@ import errno
 import inspect
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_type_hints
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -59,9 +59,19 @@ class Verbs(TyperGroup):
         verb = context.plugins.verb(args[0])
         context.announce(trains=verb.trains)
         command = verb_command(verb, context.plugins)
+        _refuse_nowhere(args[1:], context.plugins.target(verb))
         if any(one.metavar == "[FIELD=VALUE]..." for one in command.params):
             _refuse_settings(args[1:], {flag for one in command.params for flag in one.opts})
         return verb.name, command, args[1:]
+
+
+def _refuse_nowhere(words: list[str], function: Any) -> None:
+    """Raises LabwrightError for an option that takes a path and is given none, which would be the working folder."""
+    takes_path = (name for name, hint in get_type_hints(function).items() if Path in (hint, *get_args(hint)))
+    options = {f"--{name.replace('_', '-')}" for name in takes_path}
+    for word, after in zip(words, [*words, "VALUE"][1:], strict=True):
+        if (word in options and not after) or (word.endswith("=") and word[:-1] in options):
+            raise LabwrightError(f"{word.rstrip('=')}: given nothing; it takes a path. Is a shell's variable unset?")
 
 
 def _refuse_settings(words: list[str], options: set[str]) -> None:

@@ -181,7 +181,8 @@ def _setting(where: str, parameter: inspect.Parameter, hint: Any, said: str) -> 
     part = next((extra for extra in extras if isinstance(extra, Part)), None)
     mark = next((extra for extra in extras if isinstance(extra, Uniform | Integers | Choice)), None)
     try:  # `| None`: pydantic takes a configuration for anything but a dataclass itself
-        adapter: TypeAdapter[Any] = TypeAdapter(Any if part else hint | None, config=ConfigDict(extra="forbid"))
+        strict = ConfigDict(extra="forbid", allow_inf_nan=False)
+        adapter: TypeAdapter[Any] = TypeAdapter(Any if part else hint | None, config=strict)
     except (PydanticSchemaGenerationError, PydanticUserError) as error:
         raise LabwrightError(
             f"{where}: {hint!r} can't be a setting. Settings are numbers, text, lists, tables, paths; a component is "

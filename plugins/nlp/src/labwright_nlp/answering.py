@@ -51,7 +51,7 @@ class Answering(Task):
         data: Annotated[Data, Part("data")],
         *,
         longest: Annotated[int, Field(ge=1)] = 30,
-        threshold: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
+        threshold: float = 0.0,
     ) -> None:
         if not issubclass(data.target, Spans):
             raise LabwrightError(

@@ -87,8 +87,8 @@ class Recognition(Task):
         *,
         beam: Annotated[int, Field(ge=0, le=1000)] = 0,
         lm_order: Annotated[int, Field(ge=1, le=12)] = 6,
-        lm_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0.0,
-        lm_bonus: Annotated[float, Field(allow_inf_nan=False)] = 0.0,
+        lm_weight: Annotated[float, Field(ge=0)] = 0.0,
+        lm_bonus: float = 0.0,
     ) -> None:
         if not issubclass(data.target, Transcript):
             raise LabwrightError(

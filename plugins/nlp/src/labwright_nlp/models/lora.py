@@ -24,7 +24,7 @@ class Lora:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     rank: Annotated[int, Field(ge=1, description="rows of A and columns of B.")] = 8
-    alpha: Annotated[float, Field(gt=0, allow_inf_nan=False, description="B A x counts alpha / rank times.")] = 16.0
+    alpha: Annotated[float, Field(gt=0, description="B A x counts alpha / rank times.")] = 16.0
     dropout: Annotated[float, Field(ge=0, lt=1, description="share of A's inputs zeroed while training.")] = 0.0
     targets: Annotated[
         tuple[str, ...] | None,

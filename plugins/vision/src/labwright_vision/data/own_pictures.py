@@ -37,7 +37,6 @@ White = Annotated[
     float,
     Field(
         gt=0,
-        allow_inf_nan=False,
         description="value that is white in pictures of more than 8 bits; left out: 65535 for 16 bits. For 32 bits and "
         "floats it must be said.",
     ),

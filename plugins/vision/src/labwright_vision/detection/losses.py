@@ -65,9 +65,9 @@ class DetectionLoss(Loss):
         classes: Literal["bce", "focal", "varifocal"] = "bce",
         boxes: Literal["ciou", "giou"] = "ciou",
         points: Annotated[int, Field(ge=1)] = 10,
-        class_weight: Annotated[float, Field(gt=0, allow_inf_nan=False), Uniform(0.25, 2.0)] = 0.5,
-        box_weight: Annotated[float, Field(gt=0, allow_inf_nan=False), Uniform(2.0, 10.0)] = 7.5,
-        dfl_weight: Annotated[float, Field(ge=0, allow_inf_nan=False)] = _DFL_WEIGHT,
+        class_weight: Annotated[float, Field(gt=0), Uniform(0.25, 2.0)] = 0.5,
+        box_weight: Annotated[float, Field(gt=0), Uniform(2.0, 10.0)] = 7.5,
+        dfl_weight: Annotated[float, Field(ge=0)] = _DFL_WEIGHT,
     ) -> None:
         super().__init__()
         self.classes, self.boxes, self.points = classes, boxes, points
@@ -125,7 +125,7 @@ class TorchvisionLosses(Loss):
 
     separable = False
 
-    def __init__(self, *, weights: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] | None = None) -> None:
+    def __init__(self, *, weights: dict[str, Annotated[float, Field(gt=0)]] | None = None) -> None:
         super().__init__()
         self.weights = weights or {}
 
