@@ -72,7 +72,7 @@ class Everything(nn.Module):
         super().__init__()
 
 
-FLOATS = st.floats(allow_nan=False)
+FLOATS = st.floats(allow_nan=False, allow_infinity=False)
 WHOLE = st.integers(-(2**63), 2**63 - 1)  # what TOML has
 FILES = st.text(st.characters(codec="utf-8", exclude_characters="\0~"), max_size=60)  # what may be a file's name
 ANYTHING = st.recursive(
