@@ -268,4 +268,5 @@ def test_what_accumulating_changes_is_said_and_nothing_else_is(recipe: dict[str,
     with TemporaryDirectory() as scratch:
         trainer = experiment(recipe).trainer(Path(scratch) / "run")
     inexact = recipe["model"] in (Net, Pair) or recipe["device"]["precision"] != "fp32"
-    assert bool(trainer.run.notes) == (inexact and recipe["device"]["accumulate"] > 1)
+    notes = [note for note in trainer.run.notes if "emulates" not in note]  # of a processor without bf16
+    assert bool(notes) == (inexact and recipe["device"]["accumulate"] > 1)

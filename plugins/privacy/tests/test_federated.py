@@ -400,7 +400,7 @@ def test_a_run_says_who_its_clients_are_and_what_was_learned_of_all() -> None:
         (["method.clients=4", "method.per_round=5"], "method.per_round: given 5, of 4 clients"),
         (["method.clients=0"], "method.clients"),
         (["method.division=column"], "even"),
-        (["method.clients=4", "method.division=group"], "method.clients: given 4; with method.division='group'"),
+        (["method.clients=4", "method.division=group"], "given 4, which has no effect: it counts where division"),
         (["method.division=group"], "the data doesn't say which samples belong together"),
         (["method.division=folder"], "makes one client of all 1,293 samples"),
         (["method.alpha=0", "method.division=dirichlet"], "method.alpha"),

@@ -331,7 +331,9 @@ def test_popularity_is_the_floor_of_a_ranking_and_an_items_share_of_clicks_that_
     none = ("loss=", "optimizer=", "train.epochs=", "log=[]")
     ranked = lw.Experiment.from_recipe("recsys/synthetic", ["model=recsys/popularity", *none])
     metrics = ranked.run(tmp_path / "run").metrics["test"]
-    assert ranked.prepared().floors("test") == {"popularity": metrics}
+    assert ranked.prepared().floors("test") == {
+        "popularity": {name: value for name, value in metrics.items() if "_95/" not in name}
+    }
 
     task = Clicks(Synthetic(users=30, items=40, activity=12))
     task.prepare()

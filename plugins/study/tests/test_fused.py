@@ -367,8 +367,8 @@ def test_the_key_differs_where_a_structural_setting_does(sorted_: Make, changed:
 @pytest.mark.parametrize(
     "changed",
     [
-        {"optimizer": {"lr": 0.5, "weight_decay": 0.2, "betas": [0.5, 0.9], "eps": 1e-3, "warmup": 0.1, "end": 0.5}},
-        {"optimizer": {"schedule": "one-cycle"}},
+        {"optimizer": {"lr": 0.5, "weight_decay": 0.2, "betas": [0.5, 0.9], "eps": 1e-3, "warmup": 0.1}},
+        {"optimizer": {"schedule": "one-cycle", "end": 0.5}},
         {"optimizer": {"schedule": PLATEAU}},
         {"optimizer": {"layer_decay": 0.5}},
         {"loss": {"name": "cross-entropy", "label_smoothing": 0.3}},

@@ -60,9 +60,10 @@ class Idle(LabwrightError):
 
     def __init__(self, where: Where, given: Any, when: When, beside: Any, label: str) -> None:
         self.path, other = str(Where(where.path)), Where((*where.path[:-1], when.setting))
+        self.why = f"it counts where {when}, and here {When(when.setting, getattr(beside, 'name', beside))}"
         super().__init__(
-            f"{where}: given {shown(given)}, which has no effect: it counts where {when}, and here "
-            f"{When(when.setting, beside)} ({label}). Leave it out, as an override `{self.path}=`, or set {other}."
+            f"{where}: given {shown(given)}, which has no effect: {self.why} ({label}). Leave it out, as an override "
+            f"`{self.path}=`, or set {other}."
         )
 
 

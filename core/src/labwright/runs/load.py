@@ -21,7 +21,6 @@ from labwright.base.errors import LabwrightError, listed, nearest
 from labwright.base.files import File, refuse_special
 from labwright.base.memory import out_of_memory
 from labwright.config.recipe import changes
-from labwright.config.resolve import Idle
 from labwright.data.summary import DataSummary, summarised
 from labwright.interfaces.run import Outcome, Run
 from labwright.interfaces.task import Task, figures
@@ -198,12 +197,7 @@ def load(
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:
     """The experiment a run folder holds. Raises LabwrightError if it is no run folder."""
     check_run(folder, plugins)
-    try:
-        return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
-    except Idle as error:  # a run of before such settings were refused went without it
-        experiment = experiment_of(folder, plugins, [*overrides, f"{error.path}="])
-        experiment.notes.append(str(error))
-        return experiment
+    return Experiment.from_recipe(folder / "recipe.toml", overrides, plugins=plugins)
 
 
 def check_run(folder: Path, plugins: Plugins) -> None:

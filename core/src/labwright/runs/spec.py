@@ -15,6 +15,7 @@ from labwright.config.compatibility import check_fit
 from labwright.config.recipe import FIELDS, TABLES, Source, changed, override, whole_recipe
 from labwright.config.resolve import (
     ComponentSpec,
+    Idle,
     Where,
     check_containers,
     plain_table,
@@ -109,7 +110,18 @@ class ExperimentSpec:
         given = list(overrides)
         table, notes = override(table, given)
         source = source.with_overrides(given)
-        made = cls.from_table(table, plugins=known, name=name, source=source, notes=[*fell, *notes])
+        try:
+            made = cls.from_table(table, plugins=known, name=name, source=source, notes=[*fell, *notes])
+        except Idle as error:
+            # of a run from before this was refused, or by an override of what it depends on
+            told = [text.partition("=")[0].strip() for text in given]
+            if not (given or file.name == "recipe.toml") or any(
+                f"{error.path}.".startswith(f"{path}.") for path in told
+            ):
+                raise
+            made = cls.from_recipe(recipe, [*given, f"{error.path}="], plugins=known)
+            made.notes.append(f"{error.path} of the recipe is left out: {error.why}.")
+            return made
         if source.overridden or source.role == "variant":
             with suppress(Absent):
                 made.notes[:0] = brought("tasks", "effects")(made)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from labwright.base.errors import RunFailed
-from labwright.base.files import append_line, json_text, numbers, sync, write_text
+from labwright.base.files import File, append_line, json_text, numbers, sync, write_text
 
 
 class Log:
@@ -63,12 +63,12 @@ class Log:
         self._digest.update(json_text(record).encode())
 
 
-def read_log(file: Path, torn: list[int] | None = None) -> Iterator[dict[str, Any]]:
+def read_log(file: File, torn: list[int] | None = None) -> Iterator[dict[str, Any]]:
     """The records of a metrics.jsonl. Lines that are torn are left out; their numbers, from 1, are added to `torn`.
 
     Example: `[record for record in lw.read_log(Path(run, "metrics.jsonl")) if record["event"] == "evaluation"]`
     """
-    for number, (_, record) in enumerate(_lines(file), 1):
+    for number, (_, record) in enumerate(_lines(Path(file)), 1):
         if record is not None:
             yield record
         elif torn is not None:
