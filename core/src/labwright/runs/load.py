@@ -183,15 +183,16 @@ def load(
     Example: `run = lw.load("runs/digits"); print(run.predict("eight.png"))`
     """
     folder = folder.folder if isinstance(folder, Run) else Path(folder).expanduser()
-    overrides = [f"device={device}"]
     known = experiment.plugins if experiment else Plugins.discover() if plugins is None else plugins
     check_run(folder, known)
-    experiment = experiment.varied({"device": device}) if experiment else experiment_of(folder, known, overrides)
-    built = built_from(folder, experiment, checkpoint=checkpoint, overrides=overrides)
+    kept = experiment or experiment_of(folder, known)
+    moved = kept.varied({"device": device})
+    moved.notes = [] if experiment else kept.notes  # of one in hand they were said
+    built = built_from(folder, moved, checkpoint=checkpoint, overrides=[f"device={device}"])
     unsaid = known.notes if plugins is None else ()  # else whoever found them has said them
     notes = (*unsaid, *built.notes)
     built.notes.clear()  # for those that come while it predicts
-    return Loaded(built.task, built.model, experiment, notes, folder, checkpoint, built)
+    return Loaded(built.task, built.model, moved, notes, folder, checkpoint, built)
 
 
 def experiment_of(folder: Path, plugins: Plugins, overrides: Iterable[str] = ()) -> Experiment:

@@ -114,10 +114,8 @@ class ExperimentSpec:
             made = cls.from_table(table, plugins=known, name=name, source=source, notes=[*fell, *notes])
         except Idle as error:
             # of a run from before this was refused, or by an override of what it depends on
-            told = [text.partition("=")[0].strip() for text in given]
-            if not (given or file.name == "recipe.toml") or any(
-                f"{error.path}.".startswith(f"{path}.") for path in told
-            ):
+            told = tuple(text.partition("=")[0].strip() + "." for text in given)
+            if not (told or file.name == "recipe.toml") or f"{error.path}.".startswith(told):
                 raise
             made = cls.from_recipe(recipe, [*given, f"{error.path}="], plugins=known)
             made.notes.append(f"{error.path} of the recipe is left out: {error.why}.")
