@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from labwright import Goal, LabwrightError, Outcome, Plugins
-from labwright.cli.shared import say
 from labwright.engine import Lock, Prepared, write_json
 
 from labwright_study.comparing.candidates import Candidate, candidates, common_goal
@@ -17,6 +16,7 @@ from labwright_study.comparing.report import write_report
 from labwright_study.comparing.result import Comparison, Standing
 from labwright_study.comparing.runs import KEPT, Job, outcomes_of, try_out, value_of
 from labwright_study.paired_tests import LEVEL, finite, interval_of, paired, range_of
+from labwright_study.progress import say
 
 if TYPE_CHECKING:
     from labwright_study.comparing.candidates import Sources
@@ -58,8 +58,8 @@ def compare(
     if folder is None or not (Path(folder) / RESULT).is_file():  # what is gone on with has passed it
         try_out(compared, goal, tasks)
     own = [f"{one.name}: {note}" for one in given for note in one.experiment.notes]
-    if not quiet:
-        say(*(f"note: {note}" for note in own))
+    for note in [] if quiet else own:
+        say(f"note: {note}")
     place, notes = opened(folder, compared)
     notes = [*own, *notes, *_data_note(compared)]
     jobs = [
