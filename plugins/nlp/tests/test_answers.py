@@ -186,6 +186,7 @@ def test_weights_groups_and_times_of_texts(tmp_path: Path) -> None:
     train, test = data.split("train"), data.split("test")
     assert train is not None and test is not None
     assert not set(train.groups.tolist()) & set(test.groups.tolist())  # type: ignore[attr-defined]
+    assert not data.independent and prepared(tmp_path, rows).independent  # rows of a group are alike
     batch = train.fetch(torch.tensor([0, 1]), 0, 0)
     assert torch.equal(batch.weights, train.weights[:2])  # type: ignore[attr-defined]
     data = prepared(tmp_path, rows, time="when", test=0.25)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import labwright as lw
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -23,6 +24,7 @@ from labwright_nlp.data.questions import AskedBatch, Questions, Window
 from labwright_nlp.ports import Spans
 from labwright_tasks.losses import CrossEntropy
 from labwright_testing.verify_resume import verify_resume
+from scipy import stats
 from torch import Tensor, nn
 
 TOWNS = ("London", "New York", "Rotterdam", "Oslo", "Lima")
@@ -151,6 +153,25 @@ def test_what_is_sure_of_the_answers_answers_all_and_says_so_where_there_is_none
     loss = task.loss(model, batch, CrossEntropy(), "train")
     counts = batch.inputs[1].float()  # softmax over the tokens there are
     torch.testing.assert_close(loss, torch.log(1 + (counts - 1) * torch.exp(torch.tensor(-9.0))).mean())
+
+
+def test_the_interval_of_answers_is_that_of_texts_drawn_anew(tmp_path: Path) -> None:
+    metrics = Answering(prepared(written(tmp_path / "a.jsonl", rows(21)))).metrics()
+    drawn = np.random.default_rng(3)
+    counts = drawn.integers(1, 6, 40)  # questions of a text, which are answered alike
+    scores = [np.full(count, drawn.random()) for count in counts]
+    for text, some in enumerate(scores):
+        metrics["f1_95"].update({"f1": torch.tensor(some), "texts": [f"text {text}"] * len(some)})
+    totals = np.array([some.sum() for some in scores])
+    low, high = stats.bootstrap(
+        (totals, counts), lambda total, count, axis: total.sum(axis) / count.sum(axis), paired=True,
+        method="percentile", n_resamples=4000, rng=0,
+    ).confidence_interval  # fmt: skip
+    reach = (high - low) / 2
+    told = metrics["f1_95"].compute()
+    assert told == {"low": pytest.approx(low, abs=reach / 8), "high": pytest.approx(high, abs=reach / 8)}
+    metrics["exact_95"].update({"exact": torch.ones(9), "texts": [f"text {text}" for text in range(9)]})
+    assert metrics["exact_95"].compute() == {}  # nine texts are too few
 
 
 @pytest.mark.parametrize("tokenizer", ["bpe", "unigram", "wordpiece"])

@@ -191,12 +191,11 @@ def test_an_interval_holds_its_figure_and_is_a_point_where_all_is_right() -> Non
     coco = evaluated(made_pictures(1), names)
     values, ends = figures(coco, names), intervals(coco, names)
     for name in ("map", "map50"):
-        low, high = ends[name]
-        assert low < values[name] < high
+        assert ends[name]["low"] < values[name] < ends[name]["high"]
     assert intervals(coco, names) == ends
     box, one = np.array([[5.0, 5.0, 20.0, 20.0]]), np.array([0])
     right = [Detected(box, np.array([0.9]), one, box, one, np.array([False]))] * 5
-    assert intervals(evaluated(right, ("cat",)), ("cat",))["map"] == pytest.approx((1.0, 1.0))
+    assert intervals(evaluated(right, ("cat",)), ("cat",))["map"] == pytest.approx({"low": 1.0, "high": 1.0})
 
 
 def test_pictures_without_boxes_have_no_precision_and_what_is_found_there_is_wrong() -> None:
@@ -369,7 +368,10 @@ def test_a_batch_is_learned_by_heart(overrides: tuple[str, ...]) -> None:
 
 def test_a_run_reports_and_predicts_in_pixels_of_the_picture(tmp_path: Path) -> None:
     run = small().run(folder=tmp_path / "run")
-    assert {"test/map", "test/map50", "test/ap/circle"} <= {f"test/{name}" for name in run.metrics["test"]}
+    test, valid = run.metrics["test"], run.metrics["valid"]
+    assert {"map", "map50", "ap/circle", "map50_95/low", "ap50_95/circle/high"} <= test.keys()
+    assert test["map50_95/low"] <= test["map50"] <= test["map50_95/high"]
+    assert "map50" in valid and not any("_95" in name for name in valid)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")
     assert "Precision and recall" in page and "loss/box" in (tmp_path / "run" / "metrics.jsonl").read_text()
     sample, _ = drawn(2, 0, 64, 5)

@@ -305,7 +305,7 @@ def test_boxes_that_are_right_around_masks_that_are_wrong_are_told_apart() -> No
         "crowd": torch.tensor([[False]]),
         "true_masks": square,
     }
-    measured = AveragePrecision(("cat",), closely=False, masks=True)
+    measured = AveragePrecision(("cat",), masks=True)
     measured.update(one | true)
     values = measured.compute()
     assert [values["map"], values["map50"]] == pytest.approx([1.0, 1.0])

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from copy import copy
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any
 
 import torch
 from labwright import (
@@ -42,7 +40,7 @@ from labwright_tasks.intervals import EntityInterval, OverlapInterval
 from labwright_tasks.label_pictures import COLOURS, UNSEEN, UNSEEN_OF_MANY, png
 from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
-from labwright_tasks.overlap import EntityF1, IoU, MeanIoU
+from labwright_tasks.overlap import EntityF1, IoU, MeanIoU, StrictEntityF1
 
 if TYPE_CHECKING:
     from labwright import Section
@@ -51,6 +49,12 @@ if TYPE_CHECKING:
 _TAKES = ("logits", "labels")
 _MAPS = ("given_map", "true_map")
 _STRICT = "strict_entities"
+# over samples drawn anew: a metric of sums takes what its interval takes of each sample
+_INTERVALS: dict[type, type[Metric]] = {
+    MeanIoU: OverlapInterval,
+    EntityF1: EntityInterval,
+    StrictEntityF1: EntityInterval,
+}
 _TABLE = (*_TAKES, *_MAPS, "confusion", "nats_sum", "right", "tokens", "entities", _STRICT)
 
 _AT_ONCE = 32  # samples fetched, or seen by the model, together where all are gone through
@@ -203,7 +207,6 @@ class DenseLabels(Task):
         self.strictly = _STRICT in wanted
         self.data = data
         self.counts: tuple[int, ...] | None = None  # of each class's training labels
-        self.closely = False  # whether intervals are measured as well
 
     @property
     def port(self) -> PositionClasses:
@@ -263,34 +266,34 @@ class DenseLabels(Task):
     def evaluate(self, model: nn.Module, batch: Batch) -> dict[str, Tensor]:
         """Of the positions that count: `confusion`, how often each class (row) was given each class (column), the
         `nats_sum` of their labels, how many are `right` and how many `tokens` they are; and `entities`, how many are
-        right, given and true, (3,), zeros where classes are no tags. Where a metric takes them, `strict_entities`,
-        which begin with B-; `logits` and `labels`; or `given_map` and `true_map`, (B, *positions): the classes given
-        and all labels.
+        right, given and true, (3,), zeros where classes are no tags; `confusion_of_each` and `entities_of_each` sample,
+        (B, ...). Where a metric takes them, `strict_entities`, which begin with B-; `logits` and `labels`; or
+        `given_map` and `true_map`, (B, *positions): the classes given and all labels.
         """
         scores, labels = self._scores(model, batch), batch.targets
         logits, given = self.port.logits(scores), self.port.given(scores)
         counts, classes = labels != LEFT_OUT, len(self.names)
-        pairs = labels[counts] * classes + given[counts]
         exact = logits if logits.dtype == torch.float64 else logits.float()
         nats = functional.cross_entropy(
             exact.flatten(0, -2), labels.flatten(), ignore_index=LEFT_OUT, reduction="none"
         ).sum(dtype=torch.float32 if logits.device.type == "mps" else torch.float64)
-        confusion_CC = torch.bincount(pairs, minlength=classes**2).view(classes, classes)
+        sample_B1 = torch.arange(len(labels), device=labels.device)[:, None]
+        pairs = ((sample_B1 * classes + labels.flatten(1)) * classes + given.flatten(1))[counts.flatten(1)]
+        confusion_BCC = torch.bincount(pairs, minlength=len(labels) * classes**2).view(-1, classes, classes)
+        confusion_CC, entities_B3 = confusion_BCC.sum(0), self._entities(given, labels)
         sums = {
             "confusion": confusion_CC,
+            "confusion_of_each": confusion_BCC,
             "nats_sum": nats,
             "right": confusion_CC.trace(),
             "tokens": confusion_CC.sum(),
-            "entities": (entities_B3 := self._entities(given, labels)).sum(0),
+            "entities": entities_B3.sum(0),
+            "entities_of_each": entities_B3,
         }
-        if self.closely:
-            sample_B1 = torch.arange(len(labels), device=labels.device)[:, None] * classes**2
-            of_each = (labels * classes + given).flatten(1) + sample_B1
-            counted_B = torch.bincount(of_each[counts.flatten(1)], minlength=len(labels) * classes**2)
-            sums |= {"confusion_of_each": counted_B.view(-1, classes, classes), "entities_of_each": entities_B3}
         maps = {"given_map": given, "true_map": labels} if self.as_maps else {}
         if self.strictly:
-            sums[_STRICT] = self._entities(given, labels, strict=True).sum(0)
+            strict_B3 = self._entities(given, labels, strict=True)
+            sums |= {_STRICT: strict_B3.sum(0), f"{_STRICT}_of_each": strict_B3}
         return sums | maps | (counted(logits, labels) if self.by_position else {})
 
     def metrics(self) -> dict[str, Metric]:
@@ -299,17 +302,12 @@ class DenseLabels(Task):
         if self.as_maps and len(self.port.shape) != 2:
             raise LabwrightError("task.metrics: borders between classes are those of pictures; these have none.")
         metrics = new_metrics(fitting, self.data.ports()[0], Classes(self.names), _TAKES, _TABLE)
-        if self.closely:
-            metrics["mean_iou_95"] = Of(OverlapInterval(), "confusion_of_each")
-            if tag_entities(self.names):
-                metrics["entity_f1_95"] = Of(EntityInterval(), "entities_of_each")
-        return metrics
-
-    def on(self, path: Path) -> Self:
-        """Over other data, with intervals over pictures, or texts, drawn anew."""
-        other = super().on(path)
-        other.closely = True
-        return other
+        intervals: dict[str, Metric] = {
+            f"{name}_95": Of(_INTERVALS[type(one.metric)](), f"{one.names[0]}_of_each", splits=["test"])
+            for name, one in metrics.items()
+            if isinstance(one, Of) and type(one.metric) in _INTERVALS
+        }
+        return metrics | (intervals if self.data.independent else {})
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """The most frequent class of the training part everywhere, and of pictures that at each place; in memory."""
@@ -351,11 +349,10 @@ class DenseLabels(Task):
         if part is None or not len(part):
             return ()
         confusion_CC = torch.zeros(len(self.names), len(self.names), dtype=torch.int64)
-        closer, right = copy(self), []
-        closer.closely = True
+        right = []
         with evaluating(model):
             for batch in IndexedBatches.in_order(part, _AT_ONCE):
-                of_each_BCC = closer.evaluate(model, batch.to(device))["confusion_of_each"].cpu()
+                of_each_BCC = self.evaluate(model, batch.to(device))["confusion_of_each"].cpu()
                 confusion_CC += of_each_BCC.sum(0)
                 # nan where nothing counts, which sorts last
                 right.append(of_each_BCC.diagonal(dim1=1, dim2=2).sum(1) / of_each_BCC.sum((1, 2)))

@@ -12,16 +12,16 @@ N samples, C classes.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from copy import deepcopy
 from typing import Any, final
 
 import torch
-from labwright import Accuracy, Data, LogLoss, Metric, generator
+from labwright import Accuracy, Data, LogLoss, Metric, Of, generator
 from torch import Tensor
 from torch.nn import functional
 
-from labwright_tasks.overlap import overlaps
+from labwright_tasks.overlap import intersection_over_union, summed
 
 _Z = 1.959963984540054  # of the normal distribution, 97.5% lie below
 _BEYOND = 2.3722712, 2.8224986, 2.5558497  # of Student's t: what powers of 1 / df add (Abramowitz & Stegun, 26.7.5)
@@ -182,6 +182,12 @@ def resampled(values_NK: Tensor, figure: Callable[[Tensor], Tensor]) -> tuple[fl
     return _ends(torch.cat(figures))
 
 
+def over_samples(values_NK: Tensor, figure: Callable[[Tensor], Tensor]) -> dict[str, float]:
+    """What `resampled` gives, as a metric gives it; nothing of fewer than ten samples, or if it is no number."""
+    ends = resampled(values_NK, figure) if len(values_NK) >= _FEWEST else (math.nan, math.nan)
+    return {} if math.isnan(ends[0]) else named(ends)
+
+
 def _ends(figures_R: Tensor) -> tuple[float, float]:
     low, high = figures_R.double().nanquantile(torch.tensor([0.025, 0.975], dtype=torch.float64)).tolist()
     return low, high
@@ -297,6 +303,19 @@ class PerplexityInterval(MeanInterval):
         return {end: math.exp(min(nats, 700.0)) for end, nats in super().compute().items()}
 
 
+def of_nats(chosen: Container[str]) -> dict[str, Metric]:
+    """The intervals on `test`, over samples, of `cross_entropy` and `perplexity`, those of them that are chosen.
+
+    `Task.evaluate` gives of each sample `nats_of_each` and `tokens_of_each`, (B,).
+    """
+    known = {"cross_entropy": MeanInterval(), "perplexity": PerplexityInterval()}
+    return {
+        f"{name}_95": Of(one, "nats_of_each", "tokens_of_each", splits=["test"])
+        for name, one in known.items()
+        if name in chosen
+    }
+
+
 @final
 class OverlapInterval:
     """The interval of the mean intersection over union, over samples drawn anew, by a confusion matrix of each."""
@@ -305,15 +324,17 @@ class OverlapInterval:
         self.reset()
 
     def update(self, confusion_BCC: Tensor) -> None:
-        self._confusions.append(confusion_BCC.cpu())
+        self._sums.append(summed(confusion_BCC).cpu())
 
     def compute(self) -> dict[str, float]:
-        whole_NCC = torch.cat(self._confusions) if self._confusions else torch.zeros(0, 1, 1)
-        classes = whole_NCC.shape[-1]
-        return named(resampled(whole_NCC.flatten(1), lambda sums: overlaps(sums.view(-1, classes, classes)).nanmean(1)))
+        sums_N2C = torch.cat(self._sums) if self._sums else torch.zeros(0, 2, 1)
+        classes = sums_N2C.shape[-1]
+        return over_samples(
+            sums_N2C.flatten(1), lambda sums_RK: intersection_over_union(sums_RK.view(-1, 2, classes)).nanmean(1)
+        )
 
     def reset(self) -> None:
-        self._confusions: list[Tensor] = []
+        self._sums: list[Tensor] = []
 
 
 @final
@@ -328,7 +349,7 @@ class EntityInterval:
 
     def compute(self) -> dict[str, float]:
         whole_N3 = torch.cat(self._entities) if self._entities else torch.zeros(0, 3)
-        return named(resampled(whole_N3, lambda sums_R3: 2 * sums_R3[:, 0] / (sums_R3[:, 1] + sums_R3[:, 2])))
+        return over_samples(whole_N3, lambda sums_R3: 2 * sums_R3[:, 0] / (sums_R3[:, 1] + sums_R3[:, 2]))
 
     def reset(self) -> None:
         self._entities: list[Tensor] = []

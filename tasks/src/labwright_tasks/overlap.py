@@ -111,5 +111,16 @@ class StrictEntityF1(EntityF1):
 
 def overlaps(confusion_CC: Tensor) -> Tensor:
     """Each class's intersection over union, (..., C) float64, nan for 0 / 0; a matrix has a row for each true one."""
-    right_C = confusion_CC.diagonal(dim1=-2, dim2=-1).double()
-    return right_C / (confusion_CC.sum(-2) + confusion_CC.sum(-1) - right_C)
+    return intersection_over_union(summed(confusion_CC))
+
+
+def summed(confusion_CC: Tensor) -> Tensor:
+    """Of each class how often it was right, and how often it was given or true, (..., 2, C)."""
+    right_C = confusion_CC.diagonal(dim1=-2, dim2=-1)
+    return torch.stack([right_C, confusion_CC.sum(-2) + confusion_CC.sum(-1) - right_C], dim=-2)
+
+
+def intersection_over_union(sums: Tensor) -> Tensor:
+    """That of each class, (..., C) float64, of `summed`; nan for 0 / 0."""
+    right_C, either_C = sums.double().unbind(-2)
+    return right_C / either_C

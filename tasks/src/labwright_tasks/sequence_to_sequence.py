@@ -36,7 +36,7 @@ from torch.nn import functional
 from labwright_tasks.beam_search import beam_search
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
-from labwright_tasks.intervals import MatchInterval, MeanInterval, PerplexityInterval
+from labwright_tasks.intervals import MatchInterval, of_nats
 from labwright_tasks.metrics import ExactMatch, NatsPerToken, Signed, TokenAccuracy
 from labwright_tasks.weights import WeightedBatch, weighed, weighted_loss, weights_in
 
@@ -304,12 +304,7 @@ class SequenceToSequence(Task):
 
     def _intervals(self) -> dict[str, Metric]:
         """On `test` the intervals of usual metrics, over pairs."""
-        nats = {"cross_entropy_95": MeanInterval(), "perplexity_95": PerplexityInterval()}
-        intervals: dict[str, Metric] = {
-            name: Of(one, "nats_of_each", "tokens_of_each", splits=["test"])
-            for name, one in nats.items()
-            if name.removesuffix("_95") in self.chosen
-        }
+        intervals = of_nats(self.chosen)
         of_texts = {"texts", "references"} <= self.asked
         for name in ("exact_match", "exact-match"):
             if name in self.chosen and of_texts:

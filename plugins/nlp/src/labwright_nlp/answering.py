@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import torch
 from labwright import Data, Goal, IndexedBatches, LabwrightError, Mean, Metric, Of, Part, Section, Task, evaluating
 from labwright_tasks.classification import ClassificationLoss
-from labwright_tasks.intervals import MeanInterval
+from labwright_tasks.intervals import over_samples
 from labwright_tasks.model_output import output
 from pydantic import Field
 from torch import Tensor, nn
@@ -59,7 +59,6 @@ class Answering(Task):
                 f"{data.target.__name__}, not Spans. `labwright list data --for RECIPE` shows what fits a recipe."
             )
         self.data, self.longest, self.threshold = data, longest, threshold
-        self.closely = False  # whether intervals are measured as well
         self.none_meant = False  # whether some questions have no answer
 
     def prepare(self) -> None:
@@ -78,24 +77,19 @@ class Answering(Task):
         first_WT, last_WT = self._logits(model, batch).unbind(2)
         return (criterion(first_WT, batch.targets[:, 0]) + criterion(last_WT, batch.targets[:, 1])) / 2
 
-    def evaluate(self, model: nn.Module, batch: AskedBatch) -> dict[str, Tensor]:
-        """Of each question (B,), how well it was answered: `exact` and `f1`."""
+    def evaluate(self, model: nn.Module, batch: AskedBatch) -> dict[str, Tensor | list[str]]:
+        """Of each question (B,), how well it was answered, `exact` and `f1`, and the text that it asks about."""
         answers = self.answers(model, batch)
         pairs = [(answer, one.question.answers) for answer, one in zip(answers, batch.asked, strict=True)]
         return {
             "exact": torch.tensor([exact(*pair) for pair in pairs]),
             "f1": torch.tensor([overlap(*pair) for pair in pairs]),
+            "texts": [one.question.context for one in batch.asked],
         }
 
     def metrics(self) -> dict[str, Metric]:
         metrics: dict[str, Metric] = {"f1": Of(_Share(), "f1"), "exact": Of(_Share(), "exact")}
-        return metrics | ({"f1_95": Of(MeanInterval(), "f1")} if self.closely else {})
-
-    def on(self, path: Path) -> Self:
-        """Over other questions, with the interval of F1 over questions drawn anew."""
-        other = super().on(path)
-        other.closely = True
-        return other
+        return metrics | {f"{name}_95": Of(_ByText(), name, "texts") for name in metrics}
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """The sentence that has most words of the question, rare ones counting more."""
@@ -212,3 +206,24 @@ def _without_blanks(text: str, low: int, high: int) -> tuple[int, int]:
 
 class _Share(Mean):
     higher_is_better = True
+
+
+class _ByText:
+    """The interval, on `test`, of a mean over questions, over texts drawn anew: questions of one text are alike."""
+
+    splits = ("test",)
+
+    def __init__(self) -> None:
+        self.reset()
+
+    def update(self, scores_B: Tensor, texts: Sequence[str]) -> None:
+        for score, text in zip(scores_B.tolist(), texts, strict=True):
+            total, count = self._sums.get(text, (0.0, 0))
+            self._sums[text] = total + score, count + 1
+
+    def compute(self) -> dict[str, float]:
+        sums_N2 = torch.tensor([*self._sums.values()]).view(-1, 2)
+        return over_samples(sums_N2, lambda sums_R2: sums_R2[:, 0] / sums_R2[:, 1])
+
+    def reset(self) -> None:
+        self._sums: dict[str, tuple[float, int]] = {}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -17,7 +17,6 @@ from labwright import (
     IndexedBatches,
     LabwrightError,
     Metric,
-    Of,
     Part,
     Perplexity,
     Port,
@@ -29,7 +28,7 @@ from labwright import (
 )
 from labwright_tasks.chosen_metrics import asked, chosen, chosen_goal, counted, new_metrics
 from labwright_tasks.classification import ClassificationLoss
-from labwright_tasks.intervals import MeanInterval
+from labwright_tasks.intervals import of_nats
 from labwright_tasks.metrics import NatsPerToken, TokenAccuracy
 from labwright_tasks.model_output import output
 from pydantic import Field
@@ -112,7 +111,6 @@ class MaskedLanguageModel(Task):
         self.data, self.answers = data, answers
         self.share, self.masked, self.random, self.whole_words = share, masked, random, whole_words
         self.hiding: Hiding  # once the tokenizer is there
-        self.closely = False  # whether an interval is measured as well
 
     def prepare(self) -> None:
         super().prepare()
@@ -159,22 +157,15 @@ class MaskedLanguageModel(Task):
             "nats_sum": nats_BM.sum(),
             "right": (logits_BMV.argmax(2) == batch.targets).sum(),
             "tokens": batch.tokens,
+            "nats_of_each": nats_BM.sum(1),
+            "tokens_of_each": (batch.targets != LEFT_OUT).sum(1),
         }
-        if self.closely:
-            results |= {"nats_of_each": nats_BM.sum(1), "tokens_of_each": (batch.targets != LEFT_OUT).sum(1)}
         return results | (counted(logits_BMV, batch.targets) if self.by_token else {})
 
     def metrics(self) -> dict[str, Metric]:
         inputs, outputs = self.ports()
         metrics = new_metrics(self.chosen, inputs, outputs.classes, _TAKES, _TABLE)
-        of_texts = Of(MeanInterval(), "nats_of_each", "tokens_of_each")
-        return metrics | {"cross_entropy_95": of_texts} if self.closely else metrics
-
-    def on(self, path: Path) -> Self:
-        """Over other texts, with the interval of the cross-entropy over texts drawn anew."""
-        other = super().on(path)
-        other.closely = True
-        return other
+        return metrics | (of_nats(self.chosen) if self.data.independent else {})
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """How often a token stands between these two, and how often it stands at all, counted in the training part.

@@ -88,6 +88,7 @@ class ParquetTexts(LabelledTexts):
         )
         self.path, self.text, self.label = path, text, label
         beside = {"weight": weight, "group": group, "time": time}
+        self.independent = group is None and time is None
         self.beside = {setting: column for setting, column in beside.items() if column is not None}
         self.window, self.learn_from = window, learn_from
         self._groups: dict[str, GroupedTexts] = {}

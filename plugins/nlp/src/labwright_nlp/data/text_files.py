@@ -96,6 +96,7 @@ class TextFiles(Texts):
         self.said = {f"label {name}": name for name in label} if isinstance(label, tuple) else {"label": label}
         self.labels, self.numbers, self.unlabelled = tuple(self.said), targets == "numbers", unlabelled
         beside = {"weight": weight, "group": group, "time": time}
+        self.independent = group is None and time is None
         self.beside = {setting: column for setting, column in beside.items() if column is not None}
         if pair and len(self.texts) != 2:
             raise LabwrightError(

@@ -328,6 +328,7 @@ class TextPairs(Pairs):
         )
         self.path, self.columns = path, {"text": text, "translation": translation}
         beside = {"weight": weight, "group": group, "time": time}
+        self.independent = group is None and time is None
         self.beside = {setting: column for setting, column in beside.items() if column is not None}
         self.parts, self.format = parts, Written(delimiter, columns, quote, encoding)
         self.endings, self.encoding = endings, encoding

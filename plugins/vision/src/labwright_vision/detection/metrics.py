@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
 from copy import copy
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ Kind = Literal["bbox", "segm"]
 MOST = 100  # detections of a picture that count, as in COCO
 _ALL = (0.0, 1e10)  # of any area
 _DRAWS = 200  # of pictures, for an interval
+_MOST_COUNTED = 5_000  # pictures times classes, in 10 s or so
 _TRUE = "true_boxes", "true_labels", "crowd", "true_masks"
 _HALF = 0  # the first of the overlaps .5, .55, ... .95
 
@@ -126,15 +127,19 @@ def figures(coco: Any, names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def intervals(coco: Any, names: Sequence[str]) -> dict[str, tuple[float, float]]:
-    """The intervals of 95% of `map`, `map50` and each class's `ap50/CLASS`, over pictures drawn anew; always the same.
+def intervals(coco: Any, names: Sequence[str]) -> dict[str, Any]:
+    """The intervals of 95% of `map`, `map50` and each class's `ap50`, over pictures drawn anew; always the same.
 
-    It is the percentile bootstrap (Efron 1979): what was matched stays so, and is counted anew.
+    It is the percentile bootstrap (Efron 1979): what was matched stays so, and is counted anew. Nothing where pictures
+    times classes are more than 5,000, as counting them again so often would take minutes.
     """
     count, classes = len(coco.params.imgIds), len(names)
+    if count * classes > _MOST_COUNTED:
+        return {}
     matched = np.array(coco.evalImgs, dtype=object).reshape(classes, count)
     again, draws = copy(coco), generator(0, 13)
     drawn: dict[str, list[float]] = {}
+    of_class: dict[str, list[float]] = {}
     for _ in range(_DRAWS):
         rows = torch.randint(count, (count,), generator=draws).numpy()
         again.evalImgs = list(matched[:, rows].reshape(-1))
@@ -144,43 +149,46 @@ def intervals(coco: Any, names: Sequence[str]) -> dict[str, tuple[float, float]]
         for name in ("map", "map50"):
             drawn.setdefault(name, []).append(values[name])
         for name, value in values["ap50"].items():
-            drawn.setdefault(f"ap50/{name}", []).append(value)
-    return {name: _ends(values) for name, values in drawn.items()}
+            of_class.setdefault(name, []).append(value)
+    return {name: _ends(values) for name, values in drawn.items()} | {
+        "ap50": {name: _ends(values) for name, values in of_class.items()}
+    }
 
 
 @final
 class AveragePrecision:
-    """All figures of the detections that it was given; with `masks` those of masks too, `closely` with intervals."""
+    """All figures of the detections that it was given; with `masks` those of masks too."""
 
-    def __init__(self, names: Sequence[str], closely: bool, masks: bool = False) -> None:
-        self.names, self.closely = names, closely
+    def __init__(self, names: Sequence[str], masks: bool = False) -> None:
+        self.names = names
         self.kinds: dict[str, Kind] = {"": "bbox", "mask_": "segm"} if masks else {"": "bbox"}
         self.reset()
 
     def update(self, results: Mapping[str, Tensor]) -> None:
         self._pictures += each(results)
+        self._matched.clear()
 
     def compute(self) -> dict[str, Any]:
-        values: dict[str, Any] = {}
-        for kind in self.kinds:
-            values |= {f"{kind}{name}": value for name, value in self._of(self.kinds[kind]).items()}
-        return values
+        return self._of_kinds(figures)
 
-    def _of(self, kind: Kind) -> dict[str, Any]:
-        coco = evaluated(self._pictures, self.names, kind)
-        values = figures(coco, self.names)
-        if self.closely:
-            for name, (low, high) in intervals(coco, self.names).items():
-                first, _, of_class = name.partition("/")
-                table = values.setdefault(f"{first}_95", {})
-                (table.setdefault(of_class, {}) if of_class else table).update({"low": low, "high": high})
+    def intervals(self) -> dict[str, Any]:
+        """Those of `compute` that have one."""
+        return self._of_kinds(intervals)
+
+    def _of_kinds(self, measured: Callable[[Any, Sequence[str]], dict[str, Any]]) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for prefix, kind in self.kinds.items():
+            if prefix not in self._matched:
+                self._matched[prefix] = evaluated(self._pictures, self.names, kind)
+            coco = self._matched[prefix]
+            values |= {f"{prefix}{name}": value for name, value in measured(coco, self.names).items()}
         return values
 
     def reset(self) -> None:
         self._pictures: list[Detected] = []
+        self._matched: dict[str, Any] = {}
 
 
-@final
 class SharedFigure:
     """One of the figures of detections, which are matched once for all of those that share `whole` and `computed`."""
 
@@ -206,6 +214,17 @@ class SharedFigure:
         self.computed.clear()
 
 
+class SharedInterval(SharedFigure):
+    """The interval of such a figure, on `test`; of many pictures and classes there is none."""
+
+    splits = ("test",)
+
+    def compute(self) -> Any:
+        if "intervals" not in self.computed:
+            self.computed["intervals"] = self.whole.intervals()
+        return self.computed["intervals"].get(self.name, {})
+
+
 def _annotations(
     number: int, boxes: np.ndarray, labels: np.ndarray, masks: Sequence[Runs] | None
 ) -> Iterator[dict[str, Any]]:
@@ -226,9 +245,7 @@ def _mean(precision: np.ndarray) -> float:
     return float(there.mean()) if there.size else math.nan
 
 
-def _ends(values: Sequence[float]) -> tuple[float, float]:
+def _ends(values: Sequence[float]) -> dict[str, float]:
     numbers = np.array(values)[~np.isnan(values)]
-    if not numbers.size:
-        return math.nan, math.nan
-    low, high = np.quantile(numbers, [0.025, 0.975])
-    return float(low), float(high)
+    low, high = np.quantile(numbers, [0.025, 0.975]) if numbers.size else (math.nan, math.nan)
+    return {"low": float(low), "high": float(high)}

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import torch
 from labwright import (
@@ -28,7 +27,7 @@ from labwright_vision.detection.data.letterbox import Origin
 from labwright_vision.detection.data.split import BoxSplit
 from labwright_vision.detection.drawing import Found, png
 from labwright_vision.detection.losses import DetectionCriterion, OwnLosses, size
-from labwright_vision.detection.metrics import MOST, AveragePrecision, SharedFigure, each
+from labwright_vision.detection.metrics import MOST, AveragePrecision, SharedFigure, SharedInterval, each
 from labwright_vision.detection.ports import Boxes, Instances
 from labwright_vision.detection.run_lengths import encoded
 
@@ -46,7 +45,8 @@ class Detection(Task):
 
     `map50` is the mean over classes of the average precision at an overlap of one half, `map` that over overlaps of .5,
     .55 to .95, as COCO measures both (by pycocotools; boxes of any size, 100 of a picture); `ap/CLASS` and
-    `ap50/CLASS` are those of each class. Where the data has masks, `task.data.masks = true`, each object found has one
+    `ap50/CLASS` are those of each class. On `test` they have intervals over pictures drawn anew, if pictures times
+    classes are at most 5,000. Where the data has masks, `task.data.masks = true`, each object found has one
     too, and `mask_map50` and so on compare masks instead of boxes.
 
     A prediction has boxes in pixels of the picture as it was given, and the picture with them; masks are COCO's run
@@ -78,7 +78,6 @@ class Detection(Task):
             )
         self.data, self.score, self.overlap = data, score, overlap
         self.goal = Goal(goal, "maximize")
-        self.closely = False  # whether intervals are measured as well
 
     def prepare(self) -> None:
         super().prepare()
@@ -119,17 +118,14 @@ class Detection(Task):
         return self.detections(model, batch.inputs, _LEAST) | true
 
     def metrics(self) -> dict[str, Metric]:
-        whole, computed = AveragePrecision(self.names, self.closely, self.masks), dict[str, Any]()
-        names = ["map", "map50", "ap", "ap50", *(["map_95", "map50_95", "ap50_95"] if self.closely else [])]
-        return {
-            f"{kind}{name}": SharedFigure(whole, f"{kind}{name}", computed) for kind in whole.kinds for name in names
+        whole, computed = AveragePrecision(self.names, self.masks), dict[str, Any]()
+        metrics: dict[str, Metric] = {
+            f"{kind}{name}": SharedFigure(whole, f"{kind}{name}", computed)
+            for kind in whole.kinds
+            for name in ("map", "map50", "ap", "ap50")
         }
-
-    def on(self, path: Path) -> Self:
-        """Over other data, with intervals over pictures drawn anew."""
-        other = super().on(path)
-        other.closely = True
-        return other
+        intervals = {f"{name}_95": SharedInterval(whole, name, computed) for name in metrics if not name.endswith("ap")}
+        return metrics | (intervals if self.data.independent else {})
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
         """The mean box of each class where it is commonest in the training part, the same for all pictures."""
