@@ -369,7 +369,7 @@ def test_a_batch_is_learned_by_heart(overrides: tuple[str, ...]) -> None:
 def test_a_run_reports_and_predicts_in_pixels_of_the_picture(tmp_path: Path) -> None:
     run = small().run(folder=tmp_path / "run")
     test, valid = run.metrics["test"], run.metrics["valid"]
-    assert {"map", "map50", "ap/circle", "map50_95/low", "ap50_95/circle/high"} <= test.keys()
+    assert {"map", "map50", "ap/circle", "map_95/low", "map50_95/low", "ap50_95/circle/high"} <= test.keys()
     assert test["map50_95/low"] <= test["map50"] <= test["map50_95/high"]
     assert "map50" in valid and not any("_95" in name for name in valid)
     page = (tmp_path / "run" / "report.html").read_text(encoding="utf-8")

@@ -124,7 +124,11 @@ class Detection(Task):
             for kind in whole.kinds
             for name in ("map", "map50", "ap", "ap50")
         }
-        intervals = {f"{name}_95": SharedInterval(whole, name, computed) for name in metrics if not name.endswith("ap")}
+        intervals = {
+            f"{kind}{name}_95": SharedInterval(whole, f"{kind}{name}", computed)
+            for kind in whole.kinds
+            for name in ("map", "map50", "ap50")
+        }
         return metrics | (intervals if self.data.independent else {})
 
     def floors(self, split: str) -> Mapping[str, Mapping[str, float]]:
