@@ -118,7 +118,7 @@ def test_a_report_holds_what_the_run_was_and_how_it_went_in_one_file(tmp_path):
         "Validation accuracy",
         "Learning rate",
         "All 3 evaluations",
-        "first 0.01, peak 0.01 at step 2, last 0.01",
+        "first 0.01, highest logged 0.01 at step 2, last 0.01",
         "batch_size",
         torch.__version__,
         f"labwright run {folder / 'recipe.toml'}",
@@ -380,7 +380,7 @@ def test_curves_have_about_a_hundred_points_and_an_axis_of_epochs(steps, per_epo
     assert ("each point of valid is the mean of 2 evaluations" in note) == (steps == 200_000)
     note, svg = charts["Learning rate"]
     first = min(1 / (steps // 10), 1)
-    assert note == f"first {first:.4g}, peak 1 at step {steps // 10:,}, last 0"
+    assert note == f"first {first:.4g}, highest logged 1 at step {steps // 10:,}, last 0"
     assert f"lr, step 1, epoch {1 / per_epoch:.4g}: {first:.4g}<" in svg
     assert f"step {steps // 10:,}, epoch {epochs / 10:.4g}: 1<" in svg
     assert svg.count("<title>") <= 103  # a hundred, the first, the peak and the last
@@ -436,6 +436,16 @@ def test_an_axis_goes_to_where_most_values_are_and_says_how_many_are_not():
     ticks = [float(text) for text in re.findall(r">(0\.\d+)</text>", svg)]
     assert len(ticks) >= 2
     assert min(ticks) > 0.9
+
+
+def test_a_curve_says_of_what_it_is():
+    def measured(*splits):
+        log = [record(step, step, split=split, metrics={"accuracy": step / 9}) for step in (1, 2) for split in splits]
+        return [title for title in charts_of(log, 1) if "accuracy" in title]
+
+    assert measured("valid") == ["Validation accuracy"]
+    assert measured("train", "valid") == ["accuracy of train, valid"]
+    assert measured("train") == ["accuracy of train"]  # where nothing is held out
 
 
 @pytest.mark.parametrize(("steps", "lines"), [(3, [1, 2, 3]), (250, [1, *range(3, 250, 3), 250])])

@@ -34,14 +34,15 @@ def curves(log: Iterable[Mapping[str, Any]], goal: Goal, per_epoch: float, loss:
             lines.setdefault(name if train else record["split"], []).append((record["step"], value))
     losses, rates = _phases(training, "loss"), _phases(training, "lr")
     metrics = {name: _drawable(measured[name]) for name in headlines(measured, goal.metric)}
-    metrics = {name: lines for name, lines in metrics.items() if "valid" in lines}
+    metrics = {name: lines for name, lines in metrics.items() if lines}
     cards: list[Markup] = []
     if losses:
         beside = metrics.pop(loss, {}) if len(losses) == 1 else {}
         title = f"Training loss and {loss}" if beside else "Training loss"
         cards.append(_chart(title, losses, beside, per_epoch, goal if beside and loss == goal.metric else None))
     for name, lines in metrics.items():
-        cards.append(_chart(f"Validation {name}", {}, lines, per_epoch, goal if name == goal.metric else None))
+        title = f"Validation {name}" if [*lines] == ["valid"] else f"{name} of {', '.join(lines)}"
+        cards.append(_chart(title, {}, lines, per_epoch, goal if name == goal.metric else None))
     return [*cards, _rates(rates, per_epoch)] if rates else cards
 
 
@@ -65,7 +66,7 @@ def best(points: Points, goal: Goal) -> tuple[int, float]:
 def _chart(title: str, trained: Lines, measured: Lines, per_epoch: float, goal: Goal | None) -> Markup:
     """Losses and what was measured of splits in one chart; of a goal the best of valid is marked."""
     lines = {**trained, **measured}
-    marked = [best(measured["valid"], goal)] if goal else []
+    marked = [best(measured["valid"], goal)] if goal and "valid" in measured else []
     last = ", ".join(f"{points[-1][1]:.4g}" for points in lines.values())
     notes = [f"best {value:.4g} at step {step:,}" for step, value in marked] or [f"last {last}"]
     for name, points in [*trained.items()][:1]:  # of all phases there are as many
@@ -87,7 +88,7 @@ def _rates(lines: Lines, per_epoch: float) -> Markup:
         first, peak, last = points[0], max(points, key=itemgetter(1)), points[-1]
         drawn[name] = sorted({*points[:: -(-len(points) // charts.MOST_POINTS)], first, peak, last})
         marks[name] = [first, peak]
-        rates = f"first {first[1]:.4g}, peak {peak[1]:.4g} at step {peak[0]:,}, last {last[1]:.4g}"
+        rates = f"first {first[1]:.4g}, highest logged {peak[1]:.4g} at step {peak[0]:,}, last {last[1]:.4g}"
         notes.append(f"{name}: {rates}" if len(lines) > 1 else rates)
     return _drawn("Learning rate", "; ".join(notes), drawn, per_epoch, marks, linear=True)
 
