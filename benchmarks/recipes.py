@@ -91,6 +91,17 @@ _SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 _ONE_OUT = (*_FSDD, 'task.data.test_speakers=["EACH"]')
 _BEAM = ("task.beam=32", "task.lm_weight=0.25", "task.lm_bonus=0.3")
 _AN4 = ("task.data.manifest=DATA/an4_asr/transcripts.jsonl.gz", "task.data.audio=DATA/an4_asr/audio.zip")
+_CIFAR10 = ("task.data.folder=DATA/cifar10",)
+_PNEUMONIA = ("task.data.path=DATA/pneumoniamnist/pneumoniamnist.npz",)
+_CELLS = (
+    *(f"task.data.{setting}" for setting in ("folder=DATA/bccd_detection", "height=240", "width=320", "turn=true")),
+    *("device.name=cpu", "device.threads=1", 'train.evaluate_every="6 epochs"', "train.epochs=36"),
+)
+_STREETS = (
+    *("task.data.folder=DATA/camvid_segmentation", "task.data.void=[11]"),
+    *("device.name=cpu", "device.threads=1", 'train.evaluate_every="2 epochs"', "train.epochs=28"),
+)
+_NAMES = ("task.data.path=DATA/wnut17_ner",)
 PROMISES = (
     Promise("vision/digits-mlp", "accuracy", ">= 0.95", 0.5, seeds=5),
     Promise("vision/digits", "accuracy", ">= 0.994", 0.5, seeds=5),
@@ -99,6 +110,11 @@ PROMISES = (
     Promise("vision/mnist", "accuracy", ">= 0.995", 4, overrides=("task.data.folder=DATA/mnist",), data="mnist"),
     Promise("vision/digits-simclr", "knn_accuracy", ">= 0.95", 0.5, seeds=3),  # an untrained network: 0.92
     Promise("vision/digits-byol", "knn_accuracy", ">= 0.94", 1.5, seeds=3),
+    Promise("vision/cifar10", "accuracy", ">= 0.70", 8, 3, _CIFAR10, "cifar10"),
+    Promise("vision/pneumonia", "auroc", ">= 0.965", 2, 5, _PNEUMONIA, "pneumoniamnist"),
+    Promise("vision/detection-folder", "map50", ">= 0.86", 10, 3, _CELLS, "bccd_detection"),
+    Promise("vision/segmentation-folder", "mean_iou", ">= 0.45", 30, 3, _STREETS, "camvid_segmentation"),
+    Promise("vision/segmentation-folder", "accuracy", ">= 0.82", 30, 3, _STREETS, "camvid_segmentation"),
     Promise("gan/ring", "modes/near", ">= 0.90", 1.1, seeds=5),
     Promise("gan/ring-wgan-gp", "modes/near", ">= 0.87", 1.1, seeds=5),
     Promise("gan/mnist", "read_as_asked", ">= 0.95", 20, overrides=_JUDGED, data="mnist"),
@@ -119,6 +135,9 @@ PROMISES = (
     Promise("nlp/characters", "cross_entropy", "<= 1.52", 40, 1, _LONGER, "tiny_shakespeare", "valid"),
     Promise("nlp/languages", "accuracy", ">= 0.86", 1, 10, ("task.data.seed=SEED",)),  # logistic regression: floors.py
     Promise("nlp/polarity-minilm", "accuracy", ">= 0.83", 15, overrides=_MINILM, data="mr_polarity"),
+    Promise("nlp/lstm-seed", "accuracy", ">= 0.75", 2, 3, ("task.data.path=DATA/mr_polarity",), "mr_polarity"),
+    Promise("nlp/tags-minilm", "strict-entity-f1", ">= 0.40", 8, 3, (*_NAMES, "start.run=MINILM"), "wnut17_ner"),
+    Promise("nlp/tags", "strict-entity-f1", ">= 0.16", 5, 3, _NAMES, "wnut17_ner"),
     Promise("nlp/translation", "perplexity", "<= 18", 4, overrides=_TRANSLATED, data="multi30k_en_de"),  # floor: 198
     Promise("tabular/breast-cancer", "accuracy", ">= 0.96", 0.5, 3, ("task.data.seed=SEED",)),  # floors: TABLES.md
     Promise("tabular/wine", "accuracy", ">= 0.96", 0.5, 3, ("task.data.seed=SEED",)),
