@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import statistics
 import sys
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import labwright as lw
+import optuna
 import pytest
 from labwright.cli import main
+from labwright_study.samplers import CMAES
 
 RECIPE = "vision/digits-mlp"
 OVERRIDES = ["task.data.valid=0.2", "train.epochs=1", "model.depth=1"]
@@ -86,3 +89,13 @@ def test_studies_and_comparisons_show_themselves_in_a_line_and_as_a_table(found:
     assert f"3 trials: 3 complete, 0 pruned, 0 failed; best: accuracy {accuracy:.4g}" in repr(found)
     assert "4 trials over 4 settings of vision/digits-mlp, maximize accuracy" in repr(study)
     assert "test accuracy of 2 seeds: wide 0." in repr(compared)
+
+
+def test_the_first_generation_of_cma_es_is_as_wide_as_it_is_told() -> None:
+    def spread(sigma: float) -> float:
+        study = optuna.create_study(sampler=CMAES(sigma=sigma, population=20).make(0, None))  # type: ignore[arg-type]
+        study.optimize(lambda trial: abs(trial.suggest_float("x", 0, 1) - 0.5), n_trials=21)
+        return statistics.stdev(trial.params["x"] for trial in study.trials[1:])
+
+    assert spread(0.01) == pytest.approx(0.01, rel=0.5)
+    assert spread(0.1) == pytest.approx(0.1, rel=0.5)

@@ -7,6 +7,7 @@ says that all of them have the study's seed, for sequences that go on from trial
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -113,13 +114,15 @@ class CMAES(Sampler):
 
         if find_spec("cmaes") is None:
             raise LabwrightError("sampler 'cma-es' needs a package: `pip install 'labwright-study[cma-es]'` brings it.")
-        return optuna.samplers.CmaEsSampler(
-            n_startup_trials=self.startup,
-            sigma0=self.sigma,
-            popsize=self.population,
-            warn_independent_sampling=False,
-            seed=seed,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # sigma0 goes in Optuna 6; this plugin needs Optuna 5
+            return optuna.samplers.CmaEsSampler(
+                n_startup_trials=self.startup,
+                sigma0=self.sigma,
+                popsize=self.population,
+                warn_independent_sampling=False,
+                seed=seed,
+            )
 
 
 class NSGAII(Sampler):
