@@ -217,12 +217,13 @@ class Line(nn.Linear):
         super().__init__(1, len(outputs.names))
 
 
-def experiment_of(data: Data, **train) -> lw.Experiment:
+def experiment_of(data: Data, optimizer="adam", stop=(), **train) -> lw.Experiment:
     return lw.Experiment(
         task={"name": "classification", "data": data},
         model=Line,
         loss="cross-entropy",
-        optimizer="adam",
+        optimizer=optimizer,
+        stop=stop,
         train={"epochs": 1} | train,
     )
 
@@ -253,11 +254,12 @@ def test_what_folds_lack_is_what_each_lacks_once_it_is_prepared(by):
 def test_a_part_that_is_empty_in_a_later_fold_is_refused_before_the_first_is_trained_where_it_is_needed():
     # of 90 in 4 folds in the order of time, the first learns from 18: 0.02 of them is no sample, of the last 72 it is 1
     fold = Fold(Numbers(times=torch.arange(100)), number=4, of=4, valid=0.02)
-    for train in ({}, {"final": "best"}):
-        experiment = experiment_of(fold, **train)
+    plateau = {"name": "adam", "schedule": "reduce-on-plateau"}
+    for watching in ({}, {"final": "best"}, {"stop": ["early"]}, {"optimizer": plateau}):
+        experiment = experiment_of(fold, **watching)
         task = experiment.prepared()
         assert len(task.part("valid")) == 1
-        if train:
+        if watching:
             with pytest.raises(
                 LabwrightError, match=r"fold 1 of 4 has no 'valid' sample \(train 18, valid 0, test 18\)"
             ):

@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from labwright import Classes, Experiment, Labelled, LabwrightError, Task
 
 from labwright_tasks.fold_data import Chosen, Fold
+from labwright_tasks.schedules import ReduceOnPlateau
+from labwright_tasks.stopping import Early
 
 
 def lacking(experiment: Experiment, task: Task) -> Iterator[str]:
@@ -24,7 +26,9 @@ def lacking(experiment: Experiment, task: Task) -> Iterator[str]:
     if not isinstance(fold, Fold):  # it is within a task of another kind, which asks for its own parts
         return
     folds = list(fold.every())
-    chooses = experiment.train.final == "best" or any(spec.name == "early" for spec in experiment.listeners)
+    schedules = (getattr(spec.settings.get("schedule"), "target", None) for spec in experiment.optimizers.values())
+    watched = (*schedules, *(spec.target for spec in experiment.listeners))
+    chooses = experiment.train.final == "best" or not {ReduceOnPlateau, Early}.isdisjoint(watched)
     for number, parts in enumerate(folds, 1):
         sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
         for name in (name for name, part in parts.items() if not len(part)):
