@@ -105,7 +105,7 @@ def _drawn(title: str, note: str, lines: Lines, per_epoch: float, marks: Lines, 
     charts.ticks(axes.yaxis, low, high, log=log)
     axes.margins(y=0.12)
     if outside := sum(not low <= value <= high for value in values):
-        note += f"; {outside} far points lie outside"
+        note += f"; {outside} far points lie outside" if outside > 1 else "; a far point lies outside"
         axes.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
     last = max(points[-1][0] for points in lines.values())
     charts.counted(axes, "step", most=6)

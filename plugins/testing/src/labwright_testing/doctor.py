@@ -79,18 +79,21 @@ class _Tried:
 
 def diagnoses(plugins: Plugins | None = None, folder: Path | None = None) -> list[Diagnosis]:
     """All that can be said of this installation and a working folder, the current one if left out."""
-    torch, imports = _imported()
+    with ThreadPoolExecutor() as pool:  # torch takes seconds, in which the rest is looked at
+        importing, compiler = pool.submit(_imported), pool.submit(_compiler)
+        requirements, loaded = _requirements(), [*_plugins(plugins)]
+        torch, imports = importing.result()
     return [
         _python(),
         _torch(torch),
-        _requirements(),
+        requirements,
         *(_partner(name, imports.get(name)) for name in _PARTNERS),
         _gpu(torch.facts or {}),
-        _compiler(),
+        compiler.result(),
         _folder(folder or Path.cwd()),
         _threads(torch.facts or {}),
         _tensorboard(),
-        *_plugins(plugins),
+        *loaded,
     ]
 
 

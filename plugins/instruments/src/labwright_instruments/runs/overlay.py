@@ -169,7 +169,8 @@ def _chart(title: str, runs: Sequence[str], lines: Sequence[Points], note: str, 
     charts.ticks(axes.yaxis, low, high, log=log)
     axes.margins(y=0.12)
     if outside := sum(not low <= value <= high for value in values):
-        note = "; ".join(filter(None, (note, f"{outside} far points lie outside")))
+        outside_it = f"{outside} far points lie outside" if outside > 1 else "a far point lies outside"
+        note = "; ".join(filter(None, (note, outside_it)))
         axes.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
     last = max(points[-1][0] for points in drawn.values())
     charts.counted(axes, "step", most=6)
