@@ -268,6 +268,13 @@ def test_a_part_that_is_empty_in_a_later_fold_is_refused_before_the_first_is_tra
             assert [note for note in lacking(experiment, task) if "fold 1 of 4 has no 'valid' sample" in note]
 
 
+def test_samples_are_as_independent_as_those_they_are_folds_of():
+    data = Numbers()
+    assert "accuracy_95" in experiment_of(Fold(data, number=1, of=2)).prepared().metrics()
+    data.independent = False
+    assert "accuracy_95" not in experiment_of(Fold(data, number=1, of=2)).prepared().metrics()
+
+
 def test_texts_of_both_parts_are_made_as_long_as_the_longest_in_a_batch():
     class Texts:
         def __init__(self, ids: Tensor) -> None:

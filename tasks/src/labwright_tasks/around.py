@@ -21,6 +21,7 @@ class Around(Data, ABC):
     def __init__(self, data: Data) -> None:
         self.data, self.item, self.target = data, data.item, data.target  # type: ignore[misc]
         self.suffixes, self.line, self.in_memory = data.suffixes, data.line, data.in_memory  # type: ignore[misc]
+        self.independent = data.independent
 
     def starts_from(self, folder: Path) -> None:
         self.data.starts_from(folder)
