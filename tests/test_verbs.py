@@ -186,6 +186,18 @@ def test_a_dry_run_says_what_a_run_would_cost_and_leaves_nothing(tmp_path: Path,
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_dry_run_of_a_method_that_draws_its_own_batches_counts_one_of_them(
+    tmp_path: Path, lab: Lab, monkeypatch: Any
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LABWRIGHT_PRIVACY_SECRETS", str(tmp_path / "secrets"))
+    code, out, err = lab("run", "privacy/digits", "model.width=16", "train.epochs=4", "--dry-run", "--json")
+    assert code == 0, err
+    cost = json.loads(out)
+    rows, odd = divmod(cost["memory"]["batch_bytes"], 64 * 4 + 8)  # of 64 pixels and a label each
+    assert odd == 0 and 100 < rows < 500  # about 256 are drawn
+
+
 def test_a_complete_recipe_runs_again_to_the_same_bits(trained: Path, tmp_path: Path, lab: Lab) -> None:
     code, out, _ = lab("run", trained / "recipe.toml", "log=[]", "--folder", tmp_path / "again", "--json")
     assert code == 0

@@ -50,7 +50,8 @@ class Cost:
 
     `steps`, `evaluations` and `checkpoints` say how many there are of each; those that are better than all before, and
     saved for that, may add to the checkpoints. `first` is what the first step takes beyond another. `disk` is what
-    checkpoints take at the end, if the best one is among the newest and if it isn't.
+    checkpoints take at the end, if the best one is among the newest and if it isn't. `batch` is that of the last step
+    that was taken.
     """
 
     steps: int
@@ -63,6 +64,7 @@ class Cost:
     checkpoint: Seconds
     checkpoint_bytes: int
     disk: tuple[int, int]
+    batch: Any
 
     @property
     def parts(self) -> dict[str, Seconds]:
@@ -102,7 +104,8 @@ def cost(trainer: Any) -> Cost:
     """
     intervals = trainer.intervals
     trainer.begin()
-    first, step = _of_steps(trainer)
+    fed = _Fed(trainer.built.method.feed(trainer))
+    first, step = _of_steps(trainer, fed)
     with trainer.averaged():  # they may be evaluated in another time, as they are elsewhere in memory
         evaluation = _of_part(trainer, trainer.built, "valid")
         for other in trainer.built.beside.values():
@@ -123,7 +126,7 @@ def cost(trainer: Any) -> Cost:
     kept = min(saves, trainer.train.keep)
     more = 1 if trainer.task.part("valid") is not None and evaluations > kept else 0
     disk = written * kept + tables, written * (kept + more) + tables
-    return Cost(intervals.total, step, first, evaluations, evaluation, test, saves, saving, written, disk)
+    return Cost(intervals.total, step, first, evaluations, evaluation, test, saves, saving, written, disk, fed.last)
 
 
 def _save(trainer: Any) -> None:
@@ -144,9 +147,22 @@ def _grown(trainer: Any) -> int:
 # --------------------------------------------------------------------------------------------------------------- steps
 
 
-def _of_steps(trainer: Any) -> tuple[Seconds, Seconds]:
+class _Fed:
+    """What a method feeds, the last of it remembered."""
+
+    def __init__(self, fed: Iterator[Any]) -> None:
+        self.fed, self.last = fed, None
+
+    def __iter__(self) -> Iterator[Any]:
+        return self
+
+    def __next__(self) -> Any:
+        self.last = next(self.fed)
+        return self.last
+
+
+def _of_steps(trainer: Any, fed: Iterator[Any]) -> tuple[Seconds, Seconds]:
     """What the first step takes beyond another, and the mean over steps as the loop takes them, data included."""
-    fed = trainer.built.method.feed(trainer)
     first = _timed(partial(_step, trainer, fed), trainer)
     _warm_up(trainer, fed)
     wait_for(trainer.device)

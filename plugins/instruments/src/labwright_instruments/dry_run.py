@@ -18,7 +18,6 @@ from labwright.engine import Status, Trainer
 
 from labwright_instruments.cost import Cost, Seconds, cost
 from labwright_instruments.parts_of_memory import Parts, parts_of_memory
-from labwright_instruments.workbench import first_cut
 
 _LONGEST = 60.0  # seconds up to which the end of a run is gone through
 _LINES = 20_000  # of a log, at most
@@ -154,10 +153,11 @@ class _Rehearsal:
         """The steps of a run that is nearly over."""
         trainer = self.trainer
         trainer.started()
-        cut = first_cut(trainer) if ranks.count() == 1 else None
         self.cost = cost(trainer)
-        if cut is not None:
-            self.parts = parts_of_memory(trainer, *cut)
+        if ranks.count() == 1:
+            # of the last step once more: a method that draws its own batches knows of the latest alone
+            _, batches, shares = trainer.cut(trainer.drawn(self.cost.batch))
+            self.parts = parts_of_memory(trainer, batches, shares)
         measured = self.cost.test + self.cost.evaluation
         # a busy machine isn't a long test
         long = measured.processor if trainer.device.type == "cpu" else measured.wall
