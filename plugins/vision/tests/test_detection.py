@@ -194,8 +194,9 @@ def test_an_interval_holds_its_figure_and_is_a_point_where_all_is_right() -> Non
         assert ends[name]["low"] < values[name] < ends[name]["high"]
     assert intervals(coco, names) == ends
     box, one = np.array([[5.0, 5.0, 20.0, 20.0]]), np.array([0])
-    right = [Detected(box, np.array([0.9]), one, box, one, np.array([False]))] * 5
+    right = [Detected(box, np.array([0.9]), one, box, one, np.array([False]))] * 10
     assert intervals(evaluated(right, ("cat",)), ("cat",))["map"] == pytest.approx({"low": 1.0, "high": 1.0})
+    assert not intervals(evaluated(right[1:], ("cat",)), ("cat",))  # nine pictures are too few
 
 
 def test_pictures_without_boxes_have_no_precision_and_what_is_found_there_is_wrong() -> None:

@@ -25,6 +25,7 @@ Kind = Literal["bbox", "segm"]
 MOST = 100  # detections of a picture that count, as in COCO
 _ALL = (0.0, 1e10)  # of any area
 _DRAWS = 200  # of pictures, for an interval
+_FEWEST = 10  # pictures that are drawn from
 _MOST_COUNTED = 5_000  # pictures times classes, in 10 s or so
 _TRUE = "true_boxes", "true_labels", "crowd", "true_masks"
 _HALF = 0  # the first of the overlaps .5, .55, ... .95
@@ -130,11 +131,11 @@ def figures(coco: Any, names: Sequence[str]) -> dict[str, Any]:
 def intervals(coco: Any, names: Sequence[str]) -> dict[str, Any]:
     """The intervals of 95% of `map`, `map50` and each class's `ap50`, over pictures drawn anew; always the same.
 
-    It is the percentile bootstrap (Efron 1979): what was matched stays so, and is counted anew. Nothing where pictures
-    times classes are more than 5,000, as counting them again so often would take minutes.
+    It is the percentile bootstrap (Efron 1979): what was matched stays so, and is counted anew. Nothing of fewer
+    than ten pictures, nor where pictures times classes are more than 5,000: counting them so often would take minutes.
     """
     count, classes = len(coco.params.imgIds), len(names)
-    if count * classes > _MOST_COUNTED:
+    if count < _FEWEST or count * classes > _MOST_COUNTED:
         return {}
     matched = np.array(coco.evalImgs, dtype=object).reshape(classes, count)
     again, draws = copy(coco), generator(0, 13)
