@@ -66,7 +66,7 @@ def _spent(history: tuple[tuple[float, float, int], ...], delta: float, accounta
 def _remember_orders() -> None:
     """Have Opacus compute the Renyi divergence of a rate, a noise and an order once.
 
-    By itself it does so three times for each epsilon, which takes nine tenths of the time, however many steps there are.
+    By itself it does so three times for each epsilon: nine tenths of the time, however many steps it is of.
     """
     from opacus.accountants.analysis import rdp
 
