@@ -186,7 +186,7 @@ def test_the_average_precision_is_that_of_a_call_of_cocoeval(tmp_path: Path) -> 
     assert math.isnan(ours["ap"]["owl"])
 
 
-def test_an_interval_holds_its_figure_and_is_a_point_where_all_is_right() -> None:
+def test_an_interval_holds_its_figure_and_is_none_where_it_tells_nothing() -> None:
     names = ("cat", "dog")
     coco = evaluated(made_pictures(1), names)
     values, ends = figures(coco, names), intervals(coco, names)
@@ -195,8 +195,9 @@ def test_an_interval_holds_its_figure_and_is_a_point_where_all_is_right() -> Non
     assert intervals(coco, names) == ends
     box, one = np.array([[5.0, 5.0, 20.0, 20.0]]), np.array([0])
     right = [Detected(box, np.array([0.9]), one, box, one, np.array([False]))] * 10
-    assert intervals(evaluated(right, ("cat",)), ("cat",))["map"] == pytest.approx({"low": 1.0, "high": 1.0})
-    assert not intervals(evaluated(right[1:], ("cat",)), ("cat",))  # nine pictures are too few
+    assert intervals(evaluated(right, ("cat",)), ("cat",)) == {"map": {}, "map50": {}, "ap50": {"cat": {}}}
+    few = evaluated(made_pictures(1)[:9], names)
+    assert intervals(few, names) == {}  # nine pictures are too few
 
 
 def test_pictures_without_boxes_have_no_precision_and_what_is_found_there_is_wrong() -> None:

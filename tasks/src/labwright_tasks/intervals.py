@@ -183,9 +183,12 @@ def resampled(values_NK: Tensor, figure: Callable[[Tensor], Tensor]) -> tuple[fl
 
 
 def over_samples(values_NK: Tensor, figure: Callable[[Tensor], Tensor]) -> dict[str, float]:
-    """What `resampled` gives, as a metric gives it; nothing of fewer than ten samples, or if it is no number."""
-    ends = resampled(values_NK, figure) if len(values_NK) >= _FEWEST else (math.nan, math.nan)
-    return {} if math.isnan(ends[0]) else named(ends)
+    """What `resampled` gives, as a metric gives it; nothing of fewer than ten samples, or if they tell nothing.
+
+    They don't where no draw gives a number, or all the same, as where all is right: that isn't known so surely.
+    """
+    low, high = resampled(values_NK, figure) if len(values_NK) >= _FEWEST else (math.nan, math.nan)
+    return named((low, high)) if low < high else {}
 
 
 def _ends(figures_R: Tensor) -> tuple[float, float]:

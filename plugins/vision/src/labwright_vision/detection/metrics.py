@@ -131,8 +131,9 @@ def figures(coco: Any, names: Sequence[str]) -> dict[str, Any]:
 def intervals(coco: Any, names: Sequence[str]) -> dict[str, Any]:
     """The intervals of 95% of `map`, `map50` and each class's `ap50`, over pictures drawn anew; always the same.
 
-    It is the percentile bootstrap (Efron 1979): what was matched stays so, and is counted anew. Nothing of fewer
-    than ten pictures, nor where pictures times classes are more than 5,000: counting them so often would take minutes.
+    It is the percentile bootstrap (Efron 1979): what was matched stays so, and is counted anew. There is none of fewer
+    than ten pictures, none where all draws give the same, as where all is right, and none where pictures times classes
+    are more than 5,000, which would take minutes.
     """
     count, classes = len(coco.params.imgIds), len(names)
     if count < _FEWEST or count * classes > _MOST_COUNTED:
@@ -249,4 +250,4 @@ def _mean(precision: np.ndarray) -> float:
 def _ends(values: Sequence[float]) -> dict[str, float]:
     numbers = np.array(values)[~np.isnan(values)]
     low, high = np.quantile(numbers, [0.025, 0.975]) if numbers.size else (math.nan, math.nan)
-    return {"low": float(low), "high": float(high)}
+    return {"low": float(low), "high": float(high)} if low < high else {}
