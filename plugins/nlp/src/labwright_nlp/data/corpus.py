@@ -57,6 +57,7 @@ class Corpus(Data, ABC):
 
     item = Tokens
     target = NextTokens
+    independent = False  # windows of one text
     line = "prompt"
     suffixes = (".txt",)
     encoding: str | None = None  # of files that aren't in UTF-8

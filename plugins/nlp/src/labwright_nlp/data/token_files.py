@@ -64,6 +64,7 @@ class TokenFiles(Data):
     source = "files of yours"
     licence = "yours"
     in_memory = False
+    independent = False  # windows of one text
     line = "prompt"
     suffixes = (".txt",)
 
