@@ -66,7 +66,7 @@ class Progress:
             self._in_cell.draw(values)
         self._values = dict(values)
         self._speed = f"  {_number(self._values.pop('steps_per_second'))} steps/s"
-        if self._bar is None and time.monotonic() - self._last_line >= self.every:
+        if self._bar is self._in_cell is None and time.monotonic() - self._last_line >= self.every:
             self._last_line = time.monotonic()
             self._say("  ".join([f"step {self._far()}", *self._numbers()]))
 
@@ -84,7 +84,8 @@ class Progress:
         if self._bar is not None:
             self._bar.say_cells(list(map(printable, parts)), best)
         else:
-            self._say("  ".join(parts + self._far().split("  ")[1:] * valid).rstrip())
+            # a cell's bar says how fast
+            self._say("  ".join(parts + self._far().split("  ")[1:] * (valid and self._in_cell is None)).rstrip())
         self._values = {}  # what they say is older now
 
     @hookimpl(trylast=True)  # once there is a report to be looked at
