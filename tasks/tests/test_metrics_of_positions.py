@@ -142,6 +142,8 @@ def test_measures_of_the_tasks_own_are_chosen_by_their_names() -> None:
     labels, shares = counting(task.data)
     given = shares.argmax(1)
     assert task.goal == lw.Goal("iou/c", "maximize")
+    ends = [values.pop(f"mean-iou_95/{end}") for end in ("low", "high")]
+    assert ends == [usual.pop(f"mean_iou_95/{end}") for end in ("low", "high")] and ends[0] < ends[1]
     each = dict(zip("abcde", sklearn.jaccard_score(labels, given, average=None), strict=True))
     assert values == pytest.approx(
         {"mean-iou": sum(each.values()) / 5} | {f"iou/{key}": iou for key, iou in each.items()}, abs=1e-6
