@@ -16,9 +16,11 @@ collect_ignore = ["plugins/testing/src/labwright_testing/templates"]
 # checks of the kit that train, build or look at a component many times: of all the project's own they are long
 THOROUGH = (
     "answers-each-row-by-itself",
+    "begins-anew-after-reset",
     "can-be-built-with-sampled-settings",
     "gives-the-same-losses-for-the-same-seed",
     "has-no-order-and-no-size-of-batches",
+    "keeps-its-splits-apart",
     "leaves-gradients-and-gives-the-losses",
     "learns-one-batch-by-heart",
     "reads-inputs-without-its-data",

@@ -189,7 +189,7 @@ def looked_at(name: str, folder: Path, small: bool) -> dict[str, Any]:
     return dry_run(lw.Experiment.from_recipe(name, overrides))
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("name", RECIPES)
 def test_a_larger_recipe_goes_through_with_a_small_network(name: str, tmp_path: Path) -> None:
     cost = looked_at(name, tmp_path, small=True)

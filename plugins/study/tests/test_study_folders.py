@@ -286,6 +286,7 @@ def test_a_damaged_study_is_shown_as_it_was_or_with_a_note_or_is_one_message(her
     assert counts["same"] and counts["message"], counts
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("name", ["study.json", "best.toml", "confirmed.json", "lock"])
 def test_a_damaged_file_beside_the_trials_costs_one_message_at_most(here: Path, said: Any, name: str):
     tune(said, "s", "--confirm", "1", "--seeds", "2")

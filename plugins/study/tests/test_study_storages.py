@@ -246,7 +246,9 @@ def test_processes_may_make_the_same_database_at_the_same_moment(tmp_path: Path)
 # -------------------------------------------------------------------------------------------------------------- asking
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "random", "qmc", "nsga-ii"])
+@pytest.mark.parametrize(
+    "sampler", ["tpe", *(pytest.param(name, marks=pytest.mark.long) for name in ("random", "qmc", "nsga-ii"))]
+)
 def test_a_process_that_dies_while_asking_leaves_no_half_trial(
     tmp_path: Path, sampler: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
