@@ -24,6 +24,7 @@ Command = Callable[..., Answer]
         (["run", "visoin/digits"], 2, "error: no recipe is called 'visoin/digits'"),
         (["compare", "x=visoin/digits", "visoin/digits"], 2, "error: no recipe is called 'visoin/digits'"),
         (["show", "visoin/digits"], 2, "error: no recipe is called 'visoin/digits'"),
+        (["show", "adamw"], 2, "no recipe is called 'adamw'; it names an optimizer (`labwright show optimizer adamw`)"),
         (["show", "modle"], 2, "error: 'modle' is neither a recipe nor a kind; did you mean 'model'? Kinds are task, "),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",

@@ -45,7 +45,7 @@ def verb(
             raise LabwrightError(f"`show {what}` takes one name: {listed(plugins.names(what), 40)}.")
         _component(plugins, what, rest[0], as_json)
         return
-    if "/" not in what and ".toml" not in what:
+    if "/" not in what and ".toml" not in what and not any(what in plugins.names(kind) for kind in plugins.kinds):
         raise LabwrightError(
             f"{what!r} is neither a recipe nor a kind{nearest(what, [*plugins.kinds, *plugins.names('recipe')])} "
             f"Kinds are {', '.join(plugins.kinds)}; `labwright show RECIPE` has the tables of one."
