@@ -75,7 +75,8 @@ def with_labels(made: Path, seed: int, epochs: int, begin: dict[str, Any]) -> tu
         task={"name": "classification", "data": pictures(made, "labels")},
         model={"name": "vision/vit", "patch": PATCH, **ENCODER, "dropout": 0.1},
         loss={"name": "cross-entropy", "label_smoothing": 0.1},
-        optimizer={"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup": 0.1},
+        optimizer={"name": "adamw", "lr": 1e-3, "weight_decay": 0.05, "schedule": "cosine", "warmup": 0.1}
+        | ({"layer_decay": 0.75} if begin else {}),
         device=DEVICE,
         train={"epochs": epochs, "batch_size": 64, "seed": seed, "final": "best"}
         | {"evaluate_every": f"{max(1, epochs // 20)} epochs"},
