@@ -106,9 +106,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True, help="the folder with train.zip and test.zip")
     parser.add_argument("--made", type=Path, required=True, help="where pictures and runs are kept")
-    parser.add_argument("--masked-epochs", type=int, default=80, help="over all pictures")
+    parser.add_argument("--masked-epochs", type=int, default=70, help="over all pictures")
     parser.add_argument("--epochs", type=int, default=80, help="over those with labels, after masked ones")
-    parser.add_argument("--scratch-epochs", type=int, default=400, help="over those with labels, from scratch")
+    parser.add_argument("--scratch-epochs", type=int, default=500, help="over those with labels, from scratch")
     parser.add_argument("--seeds", type=int, default=1)
     chosen = parser.parse_args()
     if not (chosen.made / "labels").is_dir():
