@@ -388,13 +388,16 @@ def test_data_whose_masks_mean_something_else_is_other_data(tmp_path: Path) -> N
     assert told[0] != told[1]
 
 
-def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path) -> None:
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path, suffix: str) -> None:
     write(tmp_path, 3)
-    upright = Image.open(tmp_path / "images" / "0.png")
+    path = tmp_path / "images" / "0.png"
+    upright = Image.open(path)
     upright.load()
     exif = Image.Exif()
     exif[0x0112] = 6
-    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "images" / "0.png", exif=exif)
+    path.unlink()
+    upright.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(suffix), exif=exif)
     data = read(tmp_path)
     (row,) = [row for row, example in enumerate(data._examples["train"]) if example.pair.name == "0"]
     assert torch.equal(targets(data)[row], as_labels()[0])

@@ -31,6 +31,7 @@ _ELSEWHERE = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 _ANIMATED = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # the others' further frames are previews and layers
 SIXTEEN = 65535  # white, in pictures of 16 bits
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
+_WIDTH, _LENGTH = 0x0100, 0x0101  # tags of a TIFF
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _POINTER = b"version https://git-lfs"
 BACKGROUNDS = {"black": 0, "white": 255}
@@ -71,7 +72,7 @@ def upright(
     A JPEG far larger than `least`, a width and height, is decoded smaller. Raises LabwrightError as `read_picture`.
     """
     with _reading(path) as opened:
-        size = opened.size[::-1] if _turned(opened) else opened.size
+        size = _size(opened)
         opened.draft(mode, least)  # no larger than it needs to be
         return _shown(opened, mode, white, background), size
 
@@ -140,11 +141,14 @@ def facts(path: Readable) -> Facts:
 def size_of(path: Readable) -> tuple[int, int]:
     """Width and height of a picture as it is shown, from what stands at the file's beginning."""
     with _opened(path.read_bytes()) as opened:
-        return opened.size[::-1] if _turned(opened) else opened.size
+        return _size(opened)
 
 
-def _turned(opened: Image.Image) -> bool:
-    return opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+def _size(opened: Image.Image) -> tuple[int, int]:
+    # newer Pillows turn the size of a TIFF before it is loaded, its tags they leave
+    tags = getattr(opened, "tag_v2", {})
+    width, height = tags.get(_WIDTH, opened.width), tags.get(_LENGTH, opened.height)
+    return (height, width) if opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE else (width, height)
 
 
 def _opened(content: bytes) -> Image.Image:
