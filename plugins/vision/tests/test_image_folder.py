@@ -13,6 +13,8 @@ import pytest
 import torch
 from labwright import Classes, Image, LabwrightError
 from labwright_vision.data.image_folder import ImageFolder
+from labwright_vision.data.reading import Facts
+from labwright_vision.data.seen import Picture, of_pictures
 from PIL import Image as Pillow
 
 Paint = Callable[..., Path]
@@ -248,6 +250,13 @@ def test_sixteen_bits_of_which_few_are_used_are_remarked(colours: Path) -> None:
     (said,) = prepared(colours).remarks()
     assert "20 pictures with values up to 4000 where 65535 is white" in said and "task.data.white=4095" in said
     assert list(prepared(colours, white=4095.0).remarks()) == []
+
+
+def test_alpha_that_is_a_channel_is_not_said_to_be_shown_on_a_background() -> None:
+    picture = Picture(Path("x.png"), 0, Facts("", transparent=True), "x.png", 0)
+    assert of_pictures([picture], background="white", white=None, channels=4) == []
+    (said,) = of_pictures([picture], background="white", white=None, channels=3)
+    assert said.startswith("1 picture with transparency, shown on white")
 
 
 def test_transparent_pictures_are_remarked_with_the_background_that_shows_them(colours: Path) -> None:
