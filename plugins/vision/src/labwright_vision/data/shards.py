@@ -211,9 +211,9 @@ def _shards_of_parts(root: Path, tally: Tally) -> dict[str, list[Path]]:
         if not name.endswith(".tar"):
             tally.other(path.name)
             continue
-        within = path.relative_to(root).parts
         begins = re.match(r"[a-z]+", name)
-        part = part_named(within[0]) if len(within) > 1 else part_named(begins[0]) if begins else None
+        above = [part for folder in path.relative_to(root).parts[:-1] if (part := part_named(folder))]
+        part = above[0] if above else part_named(begins[0]) if begins else None
         parts.setdefault(part, []).append(path)
     of_none = parts.pop(None, [])
     if not parts and of_none:
