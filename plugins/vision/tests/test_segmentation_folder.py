@@ -453,11 +453,12 @@ def spoil(folder: Path, how: str) -> dict[str, Any]:
             (folder / "masks").rename(folder / "targets")
         case "two masks":
             as_values(labels_of(3)).save(mask.with_suffix(".bmp"))
-        case "0 and 255":
+        case "0 and 255" | "0 and 255, named":
             for number in range(6):
                 Image.fromarray(((labels_of(number) == 1) * 255).astype(np.uint8)).save(
                     folder / "masks" / f"{number}.png"
                 )
+            return {"classes": ["ground", "thing"]} if how.endswith("named") else {}
         case "table":
             (folder / "classes.txt").write_text("ground\nred 200 0\n")
         case "twice":
@@ -489,6 +490,7 @@ def spoil(folder: Path, how: str) -> dict[str, Any]:
         ("no folder", r"has no folder of masks: it has images, targets\. Put pictures into .*/images"),
         ("two masks", r"/masks has 3\.bmp and 3\.png: take one of them away"),
         ("0 and 255", r"masks have the values 0, 255, of which task\.data\.void leaves out 255: .*no two classes"),
+        ("0 and 255, named", r"void leaves out 255: .*no two classes to tell apart\. task\.data\.void='\[\]' leaves"),
         ("table", r"classes\.txt: the line 'red 200 0' is neither NAME nor NAME RED GREEN BLUE"),
         ("twice", r"classes\.json: the value 1 stands there twice"),
         ("json", r"classes\.json: 'ground' has 'black', which is neither a value from 0 to 65535 nor \[RED"),

@@ -24,7 +24,15 @@ from labwright_vision.data.augment import Affine, Colours, Crop, Flip, Grey, Jit
 from labwright_vision.data.coco_masks import VOID, CocoMask
 from labwright_vision.data.folders import Found, Tally, entries, existing, expanded, pictures
 from labwright_vision.data.framing import Fit, Frame
-from labwright_vision.data.mask_examples import Example, check_values, held_out_pairs, label_counts, seen, twice
+from labwright_vision.data.mask_examples import (
+    Example,
+    check_two_classes,
+    check_values,
+    held_out_pairs,
+    label_counts,
+    seen,
+    twice,
+)
 from labwright_vision.data.mask_pairs import Pair, paired, together
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, Source, scaled
 from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table
@@ -131,6 +139,7 @@ class SegmentationFolder(Data):
         self.table = class_table(rows, self.void, {str(one.pair.mask): one.mask for one in parts["train"]})
         self.names = self.table.names
         check_values([example for part in parts.values() for example in part], self.table, self.void)
+        check_two_classes(parts["train"], self.table)
         self._take_up(held_out_pairs(parts, {"test": self.test, "valid": self.valid}))
         self.facts = self._facts_of("train")
         self._left_out, self._remarks = tally.left_out(), [*self._missing(), *twice(self._examples)]
