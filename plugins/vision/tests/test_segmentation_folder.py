@@ -393,6 +393,16 @@ def test_data_whose_masks_mean_something_else_is_other_data(tmp_path: Path) -> N
     assert told[0] != told[1]
 
 
+def test_names_in_the_setting_may_have_numbers_and_colours(tmp_path: Path) -> None:
+    expected = targets(read(write(tmp_path)))
+    named = read(tmp_path, classes=["grade 0", "grade 3", "grade 4"])
+    assert named.names == ("grade 0", "grade 3", "grade 4") and torch.equal(targets(named), expected)
+    coloured = read(
+        write(tmp_path, mask=as_colours), classes=["ground 0 0 0", "red 200,0,0", "green 0 200 0", "-,9,9,9"], void=[3]
+    )
+    assert coloured.names == ("ground", "red", "green") and torch.equal(targets(coloured), expected)
+
+
 @pytest.mark.parametrize("suffix", [".png", ".tif"])
 def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path, suffix: str) -> None:
     write(tmp_path, 3)

@@ -35,7 +35,7 @@ from labwright_vision.data.mask_examples import (
 )
 from labwright_vision.data.mask_pairs import Pair, paired, together
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, Source, scaled
-from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table
+from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table, named_rows
 from labwright_vision.data.own_pictures import Background, White
 from labwright_vision.data.pictures import Share, scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, size_of, upright
@@ -126,7 +126,7 @@ class SegmentationFolder(Data):
         pairs = paired(root, self.mask_suffix, tally)
         all_seen = iter(seen(root, [pair for part in pairs.values() for pair in part]))
         parts = {name: [next(all_seen) for _ in part] for name, part in pairs.items()}
-        rows = class_rows("\n".join(self.classes), "task.data.classes") if self.classes else _rows(root)
+        rows = named_rows(self.classes, "task.data.classes") if self.classes else _rows(root)
         masks = [pair.mask for part in pairs.values() for pair in part]
         if coco := [mask.categories for mask in masks if isinstance(mask, CocoMask)]:
             if self.classes:
