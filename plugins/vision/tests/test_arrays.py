@@ -213,3 +213,14 @@ def test_other_data_is_other_files_of_the_layout_and_labels_beyond_the_classes_a
     np.savez(tmp_path / "c.npz", test_images=pictures[:8, :20], test_labels=np.arange(8) % 3)
     with pytest.raises(LabwrightError, match=r"pictures of \(1, 20, 28\).*the run learned from \(1, 28, 28\)"):
         data.on(tmp_path / "c.npz")
+
+
+def test_true_is_white_as_it_is_in_a_picture_that_is_predicted(tmp_path: Path) -> None:
+    shown, labels = GENERATOR.random((20, 8, 8)) < 0.5, np.arange(20) % 2
+    np.savez(tmp_path / "x.npz", train_images=shown, train_labels=labels)
+    data = Npz(path=tmp_path / "x.npz", valid=0.0)
+    data.prepare()
+    Pillow.fromarray(shown[3]).save(tmp_path / "3.png")  # of 1 bit
+    split = data.split("train")
+    assert split is not None
+    assert torch.equal(data.read(tmp_path / "3.png")[0], split.fetch(torch.tensor([3]), 0, 0).inputs[0])

@@ -155,6 +155,8 @@ def _pixels(where: str, pictures: np.ndarray, labels: np.ndarray) -> Pixels:
             raise LabwrightError(
                 f"{where} or its labels hold {array.dtype}: pictures are whole numbers 0 to 255, labels from 0."
             )
+    if pictures.dtype.kind == "b":
+        pictures = pictures * np.uint8(255)  # true is white, as it is in a file of 1 bit
     if pictures.ndim == 4 and pictures.shape[3] in _CHANNELS:
         pictures = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
     elif pictures.ndim == 3:
