@@ -170,6 +170,14 @@ def test_what_lies_beside_the_parts_is_told(layout: str, tmp_path: Path) -> None
         assert [each.count for each in left_out] == [2, 2]
 
 
+def test_each_picture_of_a_part_without_masks_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "made", 3)
+    for side, part in (("images", "training"), ("annotations", "training"), ("images", "testing")):
+        shutil.copytree(tmp_path / "made" / side.replace("annotations", "masks"), tmp_path / "set" / side / part)
+    (told,) = read(tmp_path / "set").left_out()
+    assert (told.count, told.why) == (3, "in images/testing, which has no masks")
+
+
 def test_parts_are_held_out_by_names_for_good_and_masks_may_have_a_suffix(tmp_path: Path) -> None:
     write(tmp_path, 20, suffix="_mask")
     data = read(tmp_path, mask_suffix="_mask", valid=0.2, test=0.1)

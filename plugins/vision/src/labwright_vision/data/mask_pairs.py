@@ -53,7 +53,8 @@ def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
         return {"train": _of_base(root, suffix, root, tally)}
     for part in inner_images.keys() - inner_masks.keys():
         # published benchmarks keep the masks of their test part to themselves
-        tally.add("picture", f"in {images.name}/{inner_images[part].name}, which has no masks", count=1)
+        without = inner_images[part]
+        tally.add("picture", f"in {images.name}/{without.name}, which has no masks", count=len(found(without, Tally())))
     both = [part for part in inner_images if part in inner_masks]
     _tell_others(images, inner_images.values(), tally)
     _tell_others(masks, [inner_masks[part] for part in both], tally)
