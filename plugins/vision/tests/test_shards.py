@@ -128,6 +128,12 @@ def test_shares_are_chosen_by_names_and_cover_all_pictures(tmp_path: Path) -> No
     assert {place for place in kept if place[0] != "train-0002.tar"} == places["valid"]
 
 
+def test_classes_that_a_part_lacks_are_told(tmp_path: Path) -> None:
+    shard(tmp_path / "train-0.tar", numbered(0, 9))
+    shard(tmp_path / "valid-0.tar", numbered(9, 1))
+    assert prepared(tmp_path).remarks()[1:] == ["valid has no picture of dog, owl."]
+
+
 @pytest.mark.parametrize("way", ["names", "folders", "names in a folder", "folders in a folder"])
 def test_parts_are_told_by_names_or_folders(tmp_path: Path, way: str) -> None:
     for part, count in (("train", 9), ("val", 6), ("test", 3)):

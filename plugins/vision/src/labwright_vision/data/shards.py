@@ -117,6 +117,9 @@ class Shards(OwnPictures):
                 raise LabwrightError(f"{root} has no pictures with a class for {part!r}.")
             augment = self.augment(count) if part == "train" else ()
             labels = torch.cat([self._labels(index) for index in some])
+            lacking = [name for label, name in enumerate(self.names) if not (labels == label).any()]
+            if lacking:
+                self._remarks = [*self._remarks, f"{part} has no picture of {listed(lacking)}."]
             self._splits[part] = ShardedFiles(some, labels, self.reader(), augment, self.window)
             self._identities[part] = [f"{name_below(index.path, root)} {index.digest()}" for index in some]
         self.facts = other_data.facts(
