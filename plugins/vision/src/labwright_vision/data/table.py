@@ -293,9 +293,10 @@ class PictureTable(OwnPictures):
                 continue
             mask = self._chosen(rest, share / left)
             if not mask.any() or mask.all():
+                what = "rows are too few" if self.group is None else "rows are in groups too large"
                 raise LabwrightError(
-                    f"{rest.origin}: {len(rest):,} rows are too few to hold out {share} of them: change "
-                    f"task.data.{name}, or set it to 0."
+                    f"{rest.origin}: {len(rest):,} {what} to hold out {share} of them: change task.data.{name}, or set "
+                    "it to 0."
                 )
             tables[name], rest = rest.take(np.flatnonzero(mask)), rest.take(np.flatnonzero(~mask))
             left -= share
