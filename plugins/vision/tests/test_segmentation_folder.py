@@ -174,8 +174,11 @@ def test_each_picture_of_a_part_without_masks_is_counted(tmp_path: Path) -> None
     write(tmp_path / "made", 3)
     for side, part in (("images", "training"), ("annotations", "training"), ("images", "testing")):
         shutil.copytree(tmp_path / "made" / side.replace("annotations", "masks"), tmp_path / "set" / side / part)
-    (told,) = read(tmp_path / "set").left_out()
-    assert (told.count, told.why) == (3, "in images/testing, which has no masks")
+    data = read(tmp_path / "set")
+    other = data.on(tmp_path / "set")
+    for (told,) in (data.left_out(), other.left_out()):
+        assert (told.count, told.why) == (3, "in images/testing, which has no masks")
+    assert torch.equal(targets(other, "test"), targets(read(tmp_path / "made").on(tmp_path / "made"), "test"))
 
 
 def test_parts_are_held_out_by_names_for_good_and_masks_may_have_a_suffix(tmp_path: Path) -> None:

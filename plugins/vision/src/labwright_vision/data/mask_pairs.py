@@ -66,10 +66,10 @@ def together(root: Found, suffix: str, tally: Tally) -> list[Pair]:
     if coco := _of_coco(root, tally):
         return [pair for part in coco.values() for pair in part]
     parts = _named_parts([*folders(root), *archives(root)], root)
-    bases = [*parts.values()] if parts else [root]
-    if parts:
-        _tell_others(root, bases, tally)
-    return [pair for base in bases for pair in _of_base(base, suffix, root, tally)]
+    if not parts:
+        return [pair for part in paired(root, suffix, tally).values() for pair in part]
+    _tell_others(root, parts.values(), tally)
+    return [pair for base in parts.values() for pair in _of_base(base, suffix, root, tally)]
 
 
 def _of_coco(root: Found, tally: Tally) -> dict[str, list[Pair]]:
