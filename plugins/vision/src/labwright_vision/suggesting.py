@@ -1,4 +1,4 @@
-"""Recipes for pictures: in folders, in zip archives, named by a table, in arrays of 28 by 28."""
+"""Recipes for pictures: in folders, in zip archives, named by a table, in arrays."""
 
 from __future__ import annotations
 
