@@ -224,3 +224,14 @@ def test_true_is_white_as_it_is_in_a_picture_that_is_predicted(tmp_path: Path) -
     split = data.split("train")
     assert split is not None
     assert torch.equal(data.read(tmp_path / "3.png")[0], split.fetch(torch.tensor([3]), 0, 0).inputs[0])
+
+
+def test_arrays_of_0_and_1_are_remarked_and_names_that_stand_twice_refused(tmp_path: Path) -> None:
+    shown, labels = GENERATOR.integers(0, 2, (20, 8, 8)), GENERATOR.integers(0, 2, (20, 2))
+    np.savez(tmp_path / "x.npz", train_images=shown, train_labels=labels)
+    data = Npz(path=tmp_path / "x.npz", valid=0.0, targets="several")
+    data.prepare()
+    (said,) = data.remarks()
+    assert "values up to 1 where 255 is white" in said and said.endswith("multiply the arrays by 255.")
+    with pytest.raises(LabwrightError, match=r"task\.data\.classes: 'effusion' stands there twice"):
+        Npz(path=tmp_path / "x.npz", targets="several", classes=("effusion", "effusion")).prepare()
