@@ -20,6 +20,7 @@ from PIL import Image
 Lab = Callable[..., tuple[int, str, str]]
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 CHANCE = np.random.default_rng(0)
+MEDICAL = ("train", "val", "test")  # parts, as MedMNIST calls them
 
 
 @pytest.fixture
@@ -105,6 +106,19 @@ def test_pictures_in_arrays(lab: Lab) -> None:
     assert told["what"] == "40 grey pictures of 3 classes, in arrays"
     assert told["recipe"]["task"]["data"]["classes"] == ["0", "1", "2"]
     assert trained(lab, "train.epochs=1")["samples"]["test"] == 10
+
+
+def test_coloured_pictures_in_arrays_and_a_class_of_the_test_part_alone(lab: Lab) -> None:
+    for name, shape in (("blood", (28, 28, 3)), ("breast", (28, 28))):
+        arrays = {f"{part}_images": CHANCE.integers(0, 255, (20, *shape), dtype=np.uint8) for part in MEDICAL}
+        labels = {f"{part}_labels": np.arange(20)[:, None] % (4 if part == "test" else 3) for part in MEDICAL}
+        np.savez(f"{name}.npz", **arrays, **labels)
+    told = suggested(lab, "blood.npz")
+    assert told["what"] == "20 coloured pictures of 4 classes, in arrays"
+    assert told["recipe"]["task"]["data"]["name"] == "vision/npz"
+    assert trained(lab, "train.epochs=1", "model.width=4")["samples"]["test"] == 20
+    told = suggested(lab, "breast.npz", "--out", "breast.toml")
+    assert told["recipe"]["task"]["data"]["classes"] == ["0", "1", "2", "3"]
 
 
 def test_recordings_whose_names_begin_with_what_they_are(lab: Lab) -> None:

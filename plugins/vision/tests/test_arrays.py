@@ -213,3 +213,25 @@ def test_other_data_is_other_files_of_the_layout_and_labels_beyond_the_classes_a
     np.savez(tmp_path / "c.npz", test_images=pictures[:8, :20], test_labels=np.arange(8) % 3)
     with pytest.raises(LabwrightError, match=r"pictures of \(1, 20, 28\).*the run learned from \(1, 28, 28\)"):
         data.on(tmp_path / "c.npz")
+
+
+def test_true_is_white_as_it_is_in_a_picture_that_is_predicted(tmp_path: Path) -> None:
+    shown, labels = GENERATOR.random((20, 8, 8)) < 0.5, np.arange(20) % 2
+    np.savez(tmp_path / "x.npz", train_images=shown, train_labels=labels)
+    data = Npz(path=tmp_path / "x.npz", valid=0.0)
+    data.prepare()
+    Pillow.fromarray(shown[3]).save(tmp_path / "3.png")  # of 1 bit
+    split = data.split("train")
+    assert split is not None
+    assert torch.equal(data.read(tmp_path / "3.png")[0], split.fetch(torch.tensor([3]), 0, 0).inputs[0])
+
+
+def test_arrays_of_0_and_1_are_remarked_and_names_that_stand_twice_refused(tmp_path: Path) -> None:
+    shown, labels = GENERATOR.integers(0, 2, (20, 8, 8)), GENERATOR.integers(0, 2, (20, 2))
+    np.savez(tmp_path / "x.npz", train_images=shown, train_labels=labels)
+    data = Npz(path=tmp_path / "x.npz", valid=0.0, targets="several")
+    data.prepare()
+    (said,) = data.remarks()
+    assert "values up to 1 where 255 is white" in said and said.endswith("multiply the arrays by 255.")
+    with pytest.raises(LabwrightError, match=r"task\.data\.classes: 'effusion' stands there twice"):
+        Npz(path=tmp_path / "x.npz", targets="several", classes=("effusion", "effusion")).prepare()

@@ -240,6 +240,15 @@ def test_a_policy_is_torchvision_s_and_the_same_in_every_batch(policy: str) -> N
     torch.testing.assert_close(shown[5], scaled_bytes(expected[None])[0])
 
 
+def test_a_policy_leaves_the_generators_of_gpus_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    torch.manual_seed(3)
+    assert seeds == [3]  # PyTorch seeds them by that name
+    Operations("trivial-augment", MEAN, DEVIATION)(torch.zeros(2, 3, 8, 8), torch.arange(2), epoch=0, seed=0)
+    assert seeds == [3]
+
+
 def test_a_share_of_pictures_has_a_rectangle_erased() -> None:
     x = torch.ones(2000, 2, 20, 30)
     shown = Erasing(2000, 0.3)(x, torch.arange(2000), epoch=0, seed=0)

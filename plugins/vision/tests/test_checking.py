@@ -46,6 +46,16 @@ def test_a_second_look_is_at_changed_files_alone(pictures: list[Path], monkeypat
     assert second[2].problem == "it is empty" and second[:2] == first[:2]
 
 
+def test_a_damaged_picture_that_is_mended_from_a_copy_of_the_same_time_is_read(pictures: list[Path]) -> None:
+    whole, time = pictures[2].read_bytes(), pictures[2].stat().st_mtime_ns
+    pictures[2].write_bytes(whole[:40] + bytes(len(whole) - 40))
+    os.utime(pictures[2], ns=(time, time))
+    assert examined(pictures[0].parent, pictures)[2].problem
+    pictures[2].write_bytes(whole)
+    os.utime(pictures[2], ns=(time, time))  # as `cp --preserve` leaves it
+    assert examined(pictures[0].parent, pictures)[2] == facts(pictures[2])
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"form": 1}', '{"form": "0", "pictures": {"0.png": 3}}', "\0"])
 def test_what_was_kept_and_is_torn_is_made_anew(pictures: list[Path], content: str) -> None:
     first = examined(pictures[0].parent, pictures)

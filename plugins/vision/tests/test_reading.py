@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -98,6 +100,25 @@ def test_values_that_are_no_numbers_are_damage(tmp_path: Path, strange: float) -
     assert facts(tmp_path / "x.tif").problem == "it holds values that are no numbers"
     with pytest.raises(LabwrightError, match="no numbers"):
         read(tmp_path / "x.tif", white=1)
+
+
+def test_another_white_of_16_bits_in_colour_is_refused_as_the_lower_eight_are_lost(tmp_path: Path) -> None:
+    path = tmp_path / "x.png"
+    path.write_bytes(png_of_16_bits(np.full((8, 8, 3), 4095, dtype=">u2")))
+    assert (read(path, 3) == 15).all() and (read(path, 3, white=65535.0) == 15).all()  # 4095 // 256
+    with pytest.raises(LabwrightError, match=r"16 bits in several channels, .*white is 65535 and not 4095; save it"):
+        read(path, 3, white=4095.0)
+
+
+def png_of_16_bits(rows_HWC: np.ndarray) -> bytes:
+    """As the PNG specification has it: Pillow writes none of 16 bits in colour."""
+    height, width, _ = rows_HWC.shape
+    lines = b"".join(b"\0" + row.tobytes() for row in rows_HWC)
+    chunks = (b"IHDR", struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)), (b"IDAT", zlib.compress(lines))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in (*chunks, (b"IEND", b""))
+    )
 
 
 def drawn(rows: int, shade: int) -> Image.Image:

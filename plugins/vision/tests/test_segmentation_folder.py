@@ -170,6 +170,17 @@ def test_what_lies_beside_the_parts_is_told(layout: str, tmp_path: Path) -> None
         assert [each.count for each in left_out] == [2, 2]
 
 
+def test_each_picture_of_a_part_without_masks_is_counted(tmp_path: Path) -> None:
+    write(tmp_path / "made", 3)
+    for side, part in (("images", "training"), ("annotations", "training"), ("images", "testing")):
+        shutil.copytree(tmp_path / "made" / side.replace("annotations", "masks"), tmp_path / "set" / side / part)
+    data = read(tmp_path / "set")
+    other = data.on(tmp_path / "set")
+    for (told,) in (data.left_out(), other.left_out()):
+        assert (told.count, told.why) == (3, "in images/testing, which has no masks")
+    assert torch.equal(targets(other, "test"), targets(read(tmp_path / "made").on(tmp_path / "made"), "test"))
+
+
 def test_parts_are_held_out_by_names_for_good_and_masks_may_have_a_suffix(tmp_path: Path) -> None:
     write(tmp_path, 20, suffix="_mask")
     data = read(tmp_path, mask_suffix="_mask", valid=0.2, test=0.1)
@@ -278,6 +289,11 @@ def test_cocos_run_lengths_in_letters_and_polygons_are_those_of_its_own_tools() 
         ([{"category_id": 3, "segmentation": {"size": [9, 9], "counts": [81]}}], {}, r"run lengths of size \[9, 9\]"),
         ([{"category_id": 4, "segmentation": box(1, 1, 5, 5)}], {}, "pixels of the value 4, and classes are 0, 3, 90"),
         ([{"category_id": 3, "segmentation": []}], {}, "annotation 0 has a segmentation that is neither run"),
+        ([{"category_id": None, "segmentation": box(1, 1, 5, 5)}], {}, "annotation 0 has a category_id or .*NoneType"),
+        ([{"category_id": 3, "segmentation": [["x", 1, 2, 3, 4, 5]]}], {}, "annotation 0 has .* can't be used: .*'x'"),
+        ([{"category_id": 3, "segmentation": [[None, 1, 2, 3, 4, 5]]}], {}, "can't be used: a corner is no number"),
+        ([{"category_id": 3, "segmentation": {"size": [12, 16], "counts": [-1, 193]}}], {}, "can't be used: .*negativ"),
+        ([{"category_id": 3, "segmentation": {"size": [12, 16], "counts": "d"}}], {}, "can't be used: .*out of range"),
         ([], {"categories": [{"id": 0, "name": "cat"}]}, "'cat' has the id 0; .* 1 to 65534, and 0 is what no object"),
         ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 1, "name": "dog"}]}, "the value 1 stands there twice"),
         ([], {"categories": [{"id": 1, "name": "cat"}, {"id": 2, "name": "cat"}]}, "class 'cat' stands there twice"),
@@ -388,13 +404,26 @@ def test_data_whose_masks_mean_something_else_is_other_data(tmp_path: Path) -> N
     assert told[0] != told[1]
 
 
-def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path) -> None:
+def test_names_in_the_setting_may_have_numbers_and_colours(tmp_path: Path) -> None:
+    expected = targets(read(write(tmp_path)))
+    named = read(tmp_path, classes=["grade 0", "grade 3", "grade 4"])
+    assert named.names == ("grade 0", "grade 3", "grade 4") and torch.equal(targets(named), expected)
+    coloured = read(
+        write(tmp_path, mask=as_colours), classes=["ground 0 0 0", "red 200,0,0", "green 0 200 0", "-,9,9,9"], void=[3]
+    )
+    assert coloured.names == ("ground", "red", "green") and torch.equal(targets(coloured), expected)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_a_picture_turned_by_its_camera_goes_with_a_mask_of_what_is_shown(tmp_path: Path, suffix: str) -> None:
     write(tmp_path, 3)
-    upright = Image.open(tmp_path / "images" / "0.png")
+    path = tmp_path / "images" / "0.png"
+    upright = Image.open(path)
     upright.load()
     exif = Image.Exif()
     exif[0x0112] = 6
-    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "images" / "0.png", exif=exif)
+    path.unlink()
+    upright.transpose(Image.Transpose.ROTATE_90).save(path.with_suffix(suffix), exif=exif)
     data = read(tmp_path)
     (row,) = [row for row, example in enumerate(data._examples["train"]) if example.pair.name == "0"]
     assert torch.equal(targets(data)[row], as_labels()[0])
@@ -445,11 +474,12 @@ def spoil(folder: Path, how: str) -> dict[str, Any]:
             (folder / "masks").rename(folder / "targets")
         case "two masks":
             as_values(labels_of(3)).save(mask.with_suffix(".bmp"))
-        case "0 and 255":
+        case "0 and 255" | "0 and 255, named":
             for number in range(6):
                 Image.fromarray(((labels_of(number) == 1) * 255).astype(np.uint8)).save(
                     folder / "masks" / f"{number}.png"
                 )
+            return {"classes": ["ground", "thing"]} if how.endswith("named") else {}
         case "table":
             (folder / "classes.txt").write_text("ground\nred 200 0\n")
         case "twice":
@@ -481,6 +511,7 @@ def spoil(folder: Path, how: str) -> dict[str, Any]:
         ("no folder", r"has no folder of masks: it has images, targets\. Put pictures into .*/images"),
         ("two masks", r"/masks has 3\.bmp and 3\.png: take one of them away"),
         ("0 and 255", r"masks have the values 0, 255, of which task\.data\.void leaves out 255: .*no two classes"),
+        ("0 and 255, named", r"void leaves out 255: .*no two classes to tell apart\. task\.data\.void='\[\]' leaves"),
         ("table", r"classes\.txt: the line 'red 200 0' is neither NAME nor NAME RED GREEN BLUE"),
         ("twice", r"classes\.json: the value 1 stands there twice"),
         ("json", r"classes\.json: 'ground' has 'black', which is neither a value from 0 to 65535 nor \[RED"),

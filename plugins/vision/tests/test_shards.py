@@ -128,10 +128,17 @@ def test_shares_are_chosen_by_names_and_cover_all_pictures(tmp_path: Path) -> No
     assert {place for place in kept if place[0] != "train-0002.tar"} == places["valid"]
 
 
-@pytest.mark.parametrize("way", ["names", "folders"])
+def test_classes_that_a_part_lacks_are_told(tmp_path: Path) -> None:
+    shard(tmp_path / "train-0.tar", numbered(0, 9))
+    shard(tmp_path / "valid-0.tar", numbered(9, 1))
+    assert prepared(tmp_path).remarks()[1:] == ["valid has no picture of dog, owl."]
+
+
+@pytest.mark.parametrize("way", ["names", "folders", "names in a folder", "folders in a folder"])
 def test_parts_are_told_by_names_or_folders(tmp_path: Path, way: str) -> None:
     for part, count in (("train", 9), ("val", 6), ("test", 3)):
-        target = tmp_path / part / "0.tar" if way == "folders" else tmp_path / f"{part}-0.tar"
+        root = tmp_path / "set" if way.endswith("in a folder") else tmp_path
+        target = root / part / "0.tar" if way.startswith("folders") else root / f"{part}-0.tar"
         shard(target, numbered(100 * count, count))
     data = prepared(tmp_path, valid=0.1, test=0.1)
     lengths = {name: len(split) for name in ("train", "valid", "test") if (split := data.split(name)) is not None}

@@ -110,6 +110,11 @@ def test_a_group_is_on_one_side_of_what_is_held_out(tmp_path: Path, rows: list[d
     assert not sides["train"] & sides["test"] and not sides["train"] & sides["valid"]
 
 
+def test_groups_that_are_larger_than_what_is_held_out_are_told(tmp_path: Path, rows: list[dict[str, object]]) -> None:
+    with pytest.raises(LabwrightError, match=r"30 rows are in groups too large to hold out 0\.1 of them: change"):
+        prepared(written(tmp_path, rows), group="patient", test=0.1)
+
+
 def test_rows_without_a_group_are_refused_and_groups_in_several_parts_told(
     tmp_path: Path, rows: list[dict[str, object]]
 ) -> None:

@@ -86,6 +86,10 @@ def test_pictures_that_cannot_be_cut_are_refused() -> None:
         ViT(Image(1, 8, 8), TEN, patch=3)
     with pytest.raises(LabwrightError, match=r"model\.heads: 3 heads don't divide a width of 64"):
         ViT(Image(1, 8, 8), TEN, patch=2, width=64, heads=3)
+    one = MaskedPictures(Digits(), patch=1)
+    one.prepare()
+    with pytest.raises(LabwrightError, match=r"task\.patch: 1 of grey pictures is one number, .* Take 2 or more"):
+        one.part("train")
     task = MaskedPictures(Digits(), patch=8)
     task.prepare()
     with pytest.raises(LabwrightError, match=r"task\.masked: 0\.75 of 1 patches leaves 0 to see"):

@@ -82,7 +82,7 @@ class MaskedPictures(Task):
     """Learn a representation of pictures without labels: a share of their patches is hidden and filled in.
 
     Lower is better: `masked_error`, the mean squared difference of masked patches, each with its own mean taken off and
-    divided by its own deviation, so that 1 is what a patch's mean gives.
+    divided by its own deviation, so that 1 is what a patch's mean gives, less where patches are of one value.
 
     Args:
         data: pictures; their labels aren't looked at.
@@ -118,6 +118,11 @@ class MaskedPictures(Task):
             raise LabwrightError(
                 f"task.patch: pictures of {inputs.height}x{inputs.width} can't be cut into patches of "
                 f"{self.patch}x{self.patch}."
+            )
+        if inputs.channels * self.patch**2 == 1:
+            raise LabwrightError(
+                f"task.patch: {self.patch} of grey pictures is one number, which is its own mean: nothing is left to "
+                "fill in. Take 2 or more."
             )
         patches = (inputs.height // self.patch) * (inputs.width // self.patch)
         seen = round(patches * (1 - self.masked))

@@ -64,7 +64,7 @@ def labwright_components() -> Iterator[lw.Component]:
     pictures, arrays = f"{suggesting}:class_pictures", f"{suggesting}:picture_arrays"
     yield lw.Component("suggester", "vision/class-pictures", pictures, "pictures in a sub-folder for each class")
     yield lw.Component("suggester", "vision/named-pictures", f"{suggesting}:named_pictures", "a table of pictures")
-    yield lw.Component("suggester", "vision/picture-arrays", arrays, "pictures of 28 by 28, in MNIST's layout")
+    yield lw.Component("suggester", "vision/picture-arrays", arrays, "pictures in arrays, as MNIST's, MedMNIST's")
 
 
 @lw.hookimpl

@@ -1,8 +1,9 @@
-"""Recipes for pictures: in folders, in zip archives, named by a table, in arrays of 28 by 28."""
+"""Recipes for pictures: in folders, in zip archives, named by a table, in arrays."""
 
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -15,8 +16,10 @@ from PIL import Image
 from labwright_vision.data.archive import archived
 from labwright_vision.data.folders import Found, Tally, archives, class_folders, found, laid_out
 from labwright_vision.data.mnist import read_mnist
+from labwright_vision.data.npz import Npz
 from labwright_vision.data.reading import SUFFIXES
 
+_SIDE = 28  # pixels along a side of MNIST's
 _LOOKED_AT = 60  # pictures whose sizes are looked at
 _SIZES = (32, 64, 96, 128)  # pixels along a side
 _RARE = 10  # pictures of a class
@@ -129,32 +132,39 @@ def _classified(
 
 
 def picture_arrays(path: Path) -> Suggestion | None:
-    """MNIST's files, or others in their layout.
+    """MNIST's files, or others in their layout, and an .npz file in MedMNIST's.
 
     Args:
         path: folder of such files, or an .npz file.
 
-    Raises LabwrightError for arrays of another shape.
+    Raises LabwrightError for arrays that are no pictures of classes.
     """
     files = sorted(path.iterdir()) if path.is_dir() else [path]
     if not any(file.suffix == ".npz" or "images-idx3" in file.name for file in files):
         return None
-    _, labels_N, *_ = read_mnist(path, mirrors=(), classes=256)
-    names = [str(label) for label in range(int(labels_N.max()) + 1)]
-    sizes = sized(len(labels_N))
+    archives = [file for file in files if file.suffix == ".npz"]
+    if len(archives) == 1:
+        parts, names = Npz(path=archives[0]).parts()
+        if (shape := parts["train"].pictures.shape)[1:] != (1, _SIDE, _SIDE):
+            return _in_arrays({"name": "vision/npz", "path": str(archives[0])}, names, *shape)
+    _, labels_N, *others = read_mnist(path, mirrors=(), classes=256)
+    count = int(max(labels.max() for labels in (labels_N, *others[1::2]))) + 1
+    return _in_arrays(
+        {"name": "vision/mnist", "folder": str(path)}, [*map(str, range(count))], len(labels_N), 1, _SIDE, _SIDE
+    )
+
+
+def _in_arrays(
+    data: dict[str, Any], names: Sequence[str], count: int, channels: int, height: int, width: int
+) -> Suggestion:
+    """A recipe for so many pictures of one size."""
+    sizes = sized(count)
     return Suggestion(
-        f"{len(labels_N):,} grey pictures of {len(names)} classes, in arrays",
+        f"{count:,} {'grey' if channels == 1 else 'coloured'} pictures of {len(names)} classes, in arrays",
         {
             "task": {
                 "name": "classification",
-                "data": {
-                    "name": "vision/mnist",
-                    "folder": str(path),
-                    "classes": names,
-                    "rotate": 10.0,
-                    "shift": 0.1,
-                    "scale": 0.1,
-                },
+                "data": {**data, "classes": [*names], "rotate": 10.0, "shift": 0.1, "scale": 0.1},
                 "goal": GOAL,
             },
             "model": {"name": "vision/cnn", "width": 24, "stages": 2, "depth": 3, "dropout": 0.2, "strided": True},
@@ -169,7 +179,7 @@ def picture_arrays(path: Path) -> Suggestion | None:
                 "Turned, shifted and scaled a little, so that few go further; not mirrored, as signs are others then.",
                 CHOSEN,
             ),
-            "model": ("Small, for 28 by 28 pixels on a CPU.",),
+            "model": (f"Small, for {height} by {width} pixels on a CPU.",),
             "train": sizes.reasons,
         },
         fit=0.9,

@@ -18,9 +18,12 @@ class Zip:
         self.path = path
         self._opened: tuple[int, zipfile.ZipFile] | None = None
         self.inside: dict[str, dict[str, bool]] = {"": {}}  # of a folder the names, and whether each is one
+        self.written: dict[str, str] = {}  # names that stand there otherwise, such as ./a/b.png
         for name in self.file().namelist():
             above = ""
             parts = [part for part in name.split("/") if part not in ("", ".")]
+            if (inner := "/".join(parts)) != name:
+                self.written[inner] = name
             for depth, part in enumerate(parts, 1):
                 is_folder = depth < len(parts) or name.endswith("/")
                 self.inside.setdefault(above, {})[part] = is_folder or self.inside.get(above, {}).get(part, False)
@@ -58,7 +61,7 @@ class Archived:
         return Archived(self.archive, f"{self.inner}/{name}".lstrip("/"), self.path)
 
     def read_bytes(self) -> bytes:
-        return self.archive.file().read(self.inner)
+        return self.archive.file().read(self.archive.written.get(self.inner, self.inner))
 
     def entries(self) -> Iterator[tuple[Archived, bool]]:
         """What lies in a folder, sorted, and whether it is one."""
@@ -67,7 +70,7 @@ class Archived:
 
     def stamp(self) -> str:
         """What changes when the picture does."""
-        entry = self.archive.file().getinfo(self.inner)
+        entry = self.archive.file().getinfo(self.archive.written.get(self.inner, self.inner))
         return f"{entry.file_size} {entry.CRC}"
 
     def count(self) -> int:

@@ -46,8 +46,8 @@ def examined(root: Found, paths: Sequence[Found]) -> list[Facts]:
             for i, seen in zip(some, pool.map(facts, [paths[i] for i in some]), strict=True):
                 known[i] = (stamps[i], seen)
     pictures = {name: one for name, one in zip(names, known, strict=True) if one is not None}
-    if missing:
-        _write(file, pictures)
+    if missing:  # what couldn't be read may be mended with its size and time as they were
+        _write(file, {name: one for name, one in pictures.items() if not one[1].problem})
     return [pictures[name][1] for name in names]
 
 

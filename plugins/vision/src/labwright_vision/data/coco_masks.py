@@ -38,11 +38,16 @@ class CocoMask:
         return hashlib.blake2b(json.dumps(self.objects, sort_keys=True).encode(), digest_size=16).hexdigest()
 
     def pixels(self) -> Pixels:
-        """Raises LabwrightError for an object whose outline is neither polygons nor run lengths."""
-        codes_HW = np.full((self.height, self.width), GROUND, dtype=np.int64)
-        drawn = [
-            (self._drawn(each), VOID if each.get("iscrowd") else int(each["category_id"])) for each in self.objects
-        ]
+        """Raises LabwrightError for an object without a category, or whose outline isn't polygons or run lengths."""
+        codes_HW, drawn = np.full((self.height, self.width), GROUND, dtype=np.int64), []
+        for each in self.objects:
+            try:
+                drawn.append((self._drawn(each), VOID if each.get("iscrowd") else int(each["category_id"])))
+            except (TypeError, ValueError, IndexError) as error:
+                raise LabwrightError(
+                    f"{self}: annotation {each.get('id')} has a category_id or a segmentation that can't be used: "
+                    f"{error}."
+                ) from error
         for inside_HW, value in sorted(drawn, key=lambda pair: -int(pair[0].sum())):
             codes_HW[inside_HW] = value
         return Pixels(codes_HW, "values")
@@ -58,7 +63,10 @@ class CocoMask:
                     f"{self}: annotation {thing.get('id')} has a segmentation that is neither run lengths nor polygons "
                     "of three corners or more, x and y of each."
                 )
-            inside_HW |= _inside(np.array(corners, dtype=float).reshape(-1, 2), self.height, self.width)
+            corners_N2 = np.array(corners, dtype=float).reshape(-1, 2)
+            if not np.isfinite(corners_N2).all():
+                raise ValueError("a corner is no number")
+            inside_HW |= _inside(corners_N2, self.height, self.width)
         return inside_HW
 
     def _of_runs(self, runs: Mapping[str, Any]) -> np.ndarray:

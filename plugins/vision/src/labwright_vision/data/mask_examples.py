@@ -62,7 +62,7 @@ def seen(root: Found, pairs: Sequence[Pair]) -> list[Example]:
 
 
 def check_values(examples: Sequence[Example], table: ClassTable, void: Sequence[int]) -> None:
-    """Raises LabwrightError for a value or colour of a mask that stands for no class, and where there aren't two.
+    """Raises LabwrightError for a value or colour of a mask that stands for no class.
 
     So it does for palettes that differ where none is explained by a table of colours.
     """
@@ -85,13 +85,23 @@ def check_values(examples: Sequence[Example], table: ClassTable, void: Sequence[
             f"{example.pair.mask} has {count:,} pixels of {what}: {hint}, or leave it out by task.data.void, now "
             f"{[*void]}."
         )
-    if len(table.names) < 2:
-        values = sorted({code for example in examples for code in example.mask.counts})
-        held, left_out = (", ".join(map(str, some)) for some in (values, void))
-        raise LabwrightError(
-            f"task.data: masks have the values {held}, of which task.data.void leaves out {left_out}: "
-            "there are no two classes to tell apart."
-        )
+
+
+def check_two_classes(examples: Sequence[Example], table: ClassTable) -> None:
+    """Raises LabwrightError for masks to learn from in which pixels of one class alone count, or of none."""
+    labels: dict[int, int] = {}
+    for example in examples:
+        labels |= table.labels_of(example.mask)
+    if len({*labels.values()} - {LEFT_OUT}) > 1:
+        return
+    name = shown if any(example.mask.kind == "colours" for example in examples) else str
+    left_out = ", ".join(name(code) for code in sorted(labels) if labels[code] == LEFT_OUT)
+    raise LabwrightError(
+        f"task.data: training masks have the values {', '.join(map(name, sorted(labels)))}"
+        + (f", of which task.data.void leaves out {left_out}" if left_out else "")
+        + ": there are no two classes to tell apart."
+        + (" task.data.void='[]' leaves out none." if left_out else "")
+    )
 
 
 def label_counts(example: Example, table: ClassTable) -> dict[int, int]:

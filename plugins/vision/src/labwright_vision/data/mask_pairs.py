@@ -53,7 +53,8 @@ def paired(root: Found, suffix: str, tally: Tally) -> dict[str, list[Pair]]:
         return {"train": _of_base(root, suffix, root, tally)}
     for part in inner_images.keys() - inner_masks.keys():
         # published benchmarks keep the masks of their test part to themselves
-        tally.add("picture", f"in {images.name}/{inner_images[part].name}, which has no masks", count=1)
+        without = inner_images[part]
+        tally.add("picture", f"in {images.name}/{without.name}, which has no masks", count=len(found(without, Tally())))
     both = [part for part in inner_images if part in inner_masks]
     _tell_others(images, inner_images.values(), tally)
     _tell_others(masks, [inner_masks[part] for part in both], tally)
@@ -65,10 +66,10 @@ def together(root: Found, suffix: str, tally: Tally) -> list[Pair]:
     if coco := _of_coco(root, tally):
         return [pair for part in coco.values() for pair in part]
     parts = _named_parts([*folders(root), *archives(root)], root)
-    bases = [*parts.values()] if parts else [root]
-    if parts:
-        _tell_others(root, bases, tally)
-    return [pair for base in bases for pair in _of_base(base, suffix, root, tally)]
+    if not parts:
+        return [pair for part in paired(root, suffix, tally).values() for pair in part]
+    _tell_others(root, parts.values(), tally)
+    return [pair for base in parts.values() for pair in _of_base(base, suffix, root, tally)]
 
 
 def _of_coco(root: Found, tally: Tally) -> dict[str, list[Pair]]:

@@ -167,6 +167,13 @@ def class_rows(content: str, place: object) -> list[tuple[str, int, int | None]]
     return rows
 
 
+def named_rows(lines: Sequence[str], place: object) -> list[tuple[str, int, int | None]]:
+    """The same of a list, each of which is a name, with numbers in it or not, or NAME RED GREEN BLUE."""
+    rows = [_coloured(line, number) or (line, number, None) for number, line in enumerate(map(str.strip, lines))]
+    check_rows(rows, place)
+    return rows
+
+
 def check_rows(rows: Sequence[tuple[str, int, int | None]], place: object) -> None:
     """Raises LabwrightError for a name, a value or a colour that stands there twice, and if there are none."""
     for what, column in (("class", 0), ("value", 1), ("colour", 2)):
@@ -258,13 +265,20 @@ def check_palettes(seen: Mapping[str, MaskFacts]) -> None:
 
 def _row(line: str, number: int, place: object) -> tuple[str, int, int | None]:
     words = line.replace(",", " ").split()
+    coloured = _coloured(line, number)
+    if not coloured and len(words) > 1 and any(word.isdigit() for word in words):
+        raise LabwrightError(
+            f"{place}: the line {line!r} is neither NAME nor NAME RED GREEN BLUE, three numbers from 0 to 255; names "
+            "with numbers stand in classes.json or task.data.classes."
+        )
+    return coloured or (line, number, None)
+
+
+def _coloured(line: str, number: int) -> tuple[str, int, int | None] | None:
+    words = line.replace(",", " ").split()
     if len(words) > _COLOUR and all(word.isdigit() and int(word) <= 0xFF for word in words[-_COLOUR:]):
         return " ".join(words[:-_COLOUR]), number, _colour([*map(int, words[-_COLOUR:])])
-    if len(words) > 1 and any(word.isdigit() for word in words):
-        raise LabwrightError(
-            f"{place}: the line {line!r} is neither NAME nor NAME RED GREEN BLUE, three numbers from 0 to 255."
-        )
-    return line, number, None
+    return None
 
 
 def _from_json(content: str, place: object) -> list[tuple[str, int, int | None]]:

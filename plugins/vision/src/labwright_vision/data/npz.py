@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +25,7 @@ _LAYOUTS = {  # by the array that tells them, pictures and labels of each part
     "x_train": {part: (f"x_{part}", f"y_{part}") for part in ("train", "valid", "test")},
 }
 _CHANNELS = (1, 3, 4)  # that stand last
+_WHITE, _DARK = 255, 16  # times too small: 16 shades are left of 256
 
 
 class Npz(PictureArrays):
@@ -91,6 +93,9 @@ class Npz(PictureArrays):
         if (len(names) != count) if train.ndim == 2 else (len(names) < count):
             what = f"{count} labels for each picture" if train.ndim == 2 else f"labels up to {count - 1}"
             raise LabwrightError(f"task.data.classes: {path} has {what}, and {len(names)} are named: {listed(names)}.")
+        if twice := [name for name, count in Counter(names).items() if count > 1]:
+            raise LabwrightError(f"task.data.classes: {twice[0]!r} stands there twice; give each its own name.")
+        self._remarks = _dark(parts["train"])
         return parts, names
 
     def others(self, path: Path) -> list[Pixels]:
@@ -109,6 +114,17 @@ class Npz(PictureArrays):
             raise LabwrightError(
                 f"{path}: labels of {part} are up to {pixels.labels.max()}; of several each is 0 or 1."
             )
+
+
+def _dark(train: Pixels) -> list[str]:
+    """A sentence for arrays of 0 and 1, say, beside which a picture in a file is far too bright."""
+    high = int(train.pictures.max())
+    if not 0 < high * _DARK <= _WHITE:
+        return []
+    return [
+        f"pictures to learn from have values up to {high} where {_WHITE} is white, nearly black therefore, and files "
+        f"that are predicted won't be: multiply the arrays by {_WHITE // high}."
+    ]
 
 
 def _unused(arrays: list[str]) -> list[LeftOut]:
@@ -155,6 +171,8 @@ def _pixels(where: str, pictures: np.ndarray, labels: np.ndarray) -> Pixels:
             raise LabwrightError(
                 f"{where} or its labels hold {array.dtype}: pictures are whole numbers 0 to 255, labels from 0."
             )
+    if pictures.dtype.kind == "b":
+        pictures = pictures * np.uint8(255)  # true is white, as it is in a file of 1 bit
     if pictures.ndim == 4 and pictures.shape[3] in _CHANNELS:
         pictures = np.ascontiguousarray(pictures.transpose(0, 3, 1, 2))
     elif pictures.ndim == 3:

@@ -55,7 +55,8 @@ class Operations:
         changed = []
         with torch.random.fork_rng(devices=[]):  # torchvision draws from torch's own generator
             for picture_CHW, index in zip(bytes_BCHW, indices_B.tolist(), strict=True):
-                torch.manual_seed(derived_seed(seed, epoch, index, _OF_POLICY))
+                # not torch.manual_seed, which seeds each GPU as well, and the model's dropout there
+                torch.default_generator.manual_seed(derived_seed(seed, epoch, index, _OF_POLICY))
                 changed.append(change(picture_CHW))
         return torch.stack(changed).float().div_(255).sub_(self._mean).div_(self._deviation)
 

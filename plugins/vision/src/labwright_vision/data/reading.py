@@ -31,6 +31,8 @@ _ELSEWHERE = {"BUFR", "EPS", "GRIB", "HDF5", "IPTC", "MPEG", "WMF"}
 _ANIMATED = {"AVIF", "DCX", "FLI", "GIF", "PNG", "TIFF", "WEBP"}  # the others' further frames are previews and layers
 SIXTEEN = 65535  # white, in pictures of 16 bits
 _ORIENTATION, _ON_ITS_SIDE = 0x0112, (5, 6, 7, 8)  # of Exif
+_CUT = ("RGB;16", "RGBA;16", "RGBX;16", "LA;16", "CMYK;16")  # Pillow's names of what it reads the upper eight bits of
+_WIDTH, _LENGTH = 0x0100, 0x0101  # tags of a TIFF
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _POINTER = b"version https://git-lfs"
 BACKGROUNDS = {"black": 0, "white": 255}
@@ -55,7 +57,7 @@ def read_picture(
     Raises LabwrightError naming a file that is no picture, is damaged, or has values beyond 0 to `white`.
     """
     if channels not in (1, 3):
-        with _reading(path) as opened:
+        with _reading(path, white) as opened:
             planes = _planes(opened, channels, white, background)
             return np.stack([np.asarray(_fitted(plane, width, height)) for plane in planes])
     mode = "L" if channels == 1 else "RGB"
@@ -70,17 +72,22 @@ def upright(
 
     A JPEG far larger than `least`, a width and height, is decoded smaller. Raises LabwrightError as `read_picture`.
     """
-    with _reading(path) as opened:
-        size = opened.size[::-1] if _turned(opened) else opened.size
+    with _reading(path, white) as opened:
+        size = _size(opened)
         opened.draft(mode, least)  # no larger than it needs to be
         return _shown(opened, mode, white, background), size
 
 
 @contextmanager
-def _reading(path: Readable) -> Iterator[Image.Image]:
+def _reading(path: Readable, white: float | None) -> Iterator[Image.Image]:
     """A picture that is open. Raises LabwrightError for what can't be read of it."""
     try:
         with _opened(path.read_bytes()) as opened:
+            if white not in (None, SIXTEEN) and any(raw in str(opened.tile) for raw in _CUT):
+                raise ValueError(
+                    "it holds 16 bits in several channels, of which Pillow gives the upper eight, so that white is "
+                    f"65535 and not {white:g}; save it with 8 bits"
+                )
             yield opened
     except LabwrightError:
         raise
@@ -140,11 +147,14 @@ def facts(path: Readable) -> Facts:
 def size_of(path: Readable) -> tuple[int, int]:
     """Width and height of a picture as it is shown, from what stands at the file's beginning."""
     with _opened(path.read_bytes()) as opened:
-        return opened.size[::-1] if _turned(opened) else opened.size
+        return _size(opened)
 
 
-def _turned(opened: Image.Image) -> bool:
-    return opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE
+def _size(opened: Image.Image) -> tuple[int, int]:
+    # newer Pillows turn the size of a TIFF before it is loaded, its tags they leave
+    tags = getattr(opened, "tag_v2", {})
+    width, height = tags.get(_WIDTH, opened.width), tags.get(_LENGTH, opened.height)
+    return (height, width) if opened.getexif().get(_ORIENTATION, 1) in _ON_ITS_SIDE else (width, height)
 
 
 def _opened(content: bytes) -> Image.Image:
@@ -185,8 +195,8 @@ def _planes(opened: Image.Image, channels: int, white: float | None, background:
 
 def _shown(opened: Image.Image, mode: str, white: float | None, background: int) -> Image.Image:
     """The picture upright, of 8 bits, without transparency."""
-    top = white or (SIXTEEN if _deep(opened) == "16 bits" else None)
     deep = _deep(opened)
+    top = white or (SIXTEEN if deep == "16 bits" else None)
     opened.load()
     # copied only where it has to be: that takes a good part of the time of decoding
     held_upright = opened.getexif().get(_ORIENTATION, 1) == 1

@@ -78,7 +78,7 @@ def of_pictures(
     """Sentences about pictures, whatever part they are of."""
     return [
         *_under_two(pictures, torn),
-        *_transparent(pictures, background),
+        *(_transparent(pictures, background) if channels in (1, 3) else []),  # else alpha is a channel
         *_dark(pictures, white),
         *(_moving(pictures) if channels in (1, 3) else []),  # else pages are channels
     ]

@@ -24,10 +24,18 @@ from labwright_vision.data.augment import Affine, Colours, Crop, Flip, Grey, Jit
 from labwright_vision.data.coco_masks import VOID, CocoMask
 from labwright_vision.data.folders import Found, Tally, entries, existing, expanded, pictures
 from labwright_vision.data.framing import Fit, Frame
-from labwright_vision.data.mask_examples import Example, check_values, held_out_pairs, label_counts, seen, twice
+from labwright_vision.data.mask_examples import (
+    Example,
+    check_two_classes,
+    check_values,
+    held_out_pairs,
+    label_counts,
+    seen,
+    twice,
+)
 from labwright_vision.data.mask_pairs import Pair, paired, together
 from labwright_vision.data.masked_pictures import InMemory, MaskedPictures, Source, scaled
-from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table
+from labwright_vision.data.masks import ClassTable, check_names, class_rows, class_table, named_rows
 from labwright_vision.data.own_pictures import Background, White
 from labwright_vision.data.pictures import Share, scaling
 from labwright_vision.data.reading import BACKGROUNDS, SUFFIXES, Readable, size_of, upright
@@ -118,7 +126,7 @@ class SegmentationFolder(Data):
         pairs = paired(root, self.mask_suffix, tally)
         all_seen = iter(seen(root, [pair for part in pairs.values() for pair in part]))
         parts = {name: [next(all_seen) for _ in part] for name, part in pairs.items()}
-        rows = class_rows("\n".join(self.classes), "task.data.classes") if self.classes else _rows(root)
+        rows = named_rows(self.classes, "task.data.classes") if self.classes else _rows(root)
         masks = [pair.mask for part in pairs.values() for pair in part]
         if coco := [mask.categories for mask in masks if isinstance(mask, CocoMask)]:
             if self.classes:
@@ -131,6 +139,7 @@ class SegmentationFolder(Data):
         self.table = class_table(rows, self.void, {str(one.pair.mask): one.mask for one in parts["train"]})
         self.names = self.table.names
         check_values([example for part in parts.values() for example in part], self.table, self.void)
+        check_two_classes(parts["train"], self.table)
         self._take_up(held_out_pairs(parts, {"test": self.test, "valid": self.valid}))
         self.facts = self._facts_of("train")
         self._left_out, self._remarks = tally.left_out(), [*self._missing(), *twice(self._examples)]

@@ -117,6 +117,9 @@ class Shards(OwnPictures):
                 raise LabwrightError(f"{root} has no pictures with a class for {part!r}.")
             augment = self.augment(count) if part == "train" else ()
             labels = torch.cat([self._labels(index) for index in some])
+            lacking = [name for label, name in enumerate(self.names) if not (labels == label).any()]
+            if lacking:
+                self._remarks = [*self._remarks, f"{part} has no picture of {listed(lacking)}."]
             self._splits[part] = ShardedFiles(some, labels, self.reader(), augment, self.window)
             self._identities[part] = [f"{name_below(index.path, root)} {index.digest()}" for index in some]
         self.facts = other_data.facts(
@@ -211,9 +214,9 @@ def _shards_of_parts(root: Path, tally: Tally) -> dict[str, list[Path]]:
         if not name.endswith(".tar"):
             tally.other(path.name)
             continue
-        within = path.relative_to(root).parts
         begins = re.match(r"[a-z]+", name)
-        part = part_named(within[0]) if len(within) > 1 else part_named(begins[0]) if begins else None
+        above = [part for folder in path.relative_to(root).parts[:-1] if (part := part_named(folder))]
+        part = above[0] if above else part_named(begins[0]) if begins else None
         parts.setdefault(part, []).append(path)
     of_none = parts.pop(None, [])
     if not parts and of_none:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from copy import copy
 from dataclasses import replace
@@ -292,9 +293,10 @@ class PictureTable(OwnPictures):
                 continue
             mask = self._chosen(rest, share / left)
             if not mask.any() or mask.all():
+                what = "rows are too few" if self.group is None else "rows are in groups too large"
                 raise LabwrightError(
-                    f"{rest.origin}: {len(rest):,} rows are too few to hold out {share} of them: change "
-                    f"task.data.{name}, or set it to 0."
+                    f"{rest.origin}: {len(rest):,} {what} to hold out {share} of them: change task.data.{name}, or set "
+                    "it to 0."
                 )
             tables[name], rest = rest.take(np.flatnonzero(mask)), rest.take(np.flatnonzero(~mask))
             left -= share
@@ -304,8 +306,9 @@ class PictureTable(OwnPictures):
         """Which rows are held out: of each class in proportion, by a hash of their names; or whole groups."""
         if self.group is not None:
             groups = rows.names("group")
-            order = sorted(set(groups), key=_key)
-            sizes = np.cumsum([groups.count(group) for group in order])
+            counts = Counter(groups)
+            order = sorted(counts, key=_key)
+            sizes = np.cumsum([counts[group] for group in order])
             out = set(order[: int(np.searchsorted(sizes, share * len(rows), side="right"))])
             return np.array([group in out for group in groups])
         by = rows["label"] if self.target is Classes else [""] * len(rows)
