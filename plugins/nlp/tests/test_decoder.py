@@ -36,8 +36,9 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "mpt": ("mpt", {"d_model": 16, "n_layers": 2, "n_heads": 2}),  # distances by places
     "bloom": ("bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2}),
     "mamba": ("mamba", {"hidden_size": 16, "num_hidden_layers": 1}),
+    "gpt": ("openai-gpt", {**GPT2, "n_positions": 16}),  # which has no more positions than a text has tokens
 }
-AGAIN = {"mistral-window", "mamba"}  # without keys and values of the whole text
+AGAIN = {"mistral-window", "mamba", "gpt"}  # without keys and values of the whole text
 
 
 def far_from_zero(model: nn.Module) -> None:

@@ -80,7 +80,7 @@ class Decoder(nn.Module):
         lengths_B, known_BT, *before = state
         if not self.cached:
             grown_BT = functional.pad(known_BT, (0, 1)).scatter(1, lengths_B[:, None], tokens[:, None])
-            return self.begin(grown_BT, lengths_B + 1)
+            return self.begin(grown_BT[:, : self.length], lengths_B + 1)  # no text has a token behind that
         if known_BT.shape[1] >= self.length:  # no text has a token there
             known_BT, before = known_BT[:, 1 - self.length :], [one[:, :, 1 - self.length :] for one in before]
         there_BT = functional.pad(known_BT, (0, 1), value=True)
