@@ -149,7 +149,7 @@ def _from_name(sort: Sort, architecture: str, inputs: Tokens, given: dict[str, A
         config = transformers.AutoConfig.for_model(architecture, **given)
         names = {"max_position_embeddings", config.attribute_map.get("max_position_embeddings")}
         if not names & given.keys() and _positions(config) < inputs.length:
-            config.max_position_embeddings = inputs.length + max(inputs.pad_id + 1, _before_text(config))
+            config.max_position_embeddings = inputs.length + max(inputs.pad_id + 1, before_text(config))
         return getattr(transformers, sort.maker).from_config(config)
     except Exception as error:  # hundreds of builders, any of which may raise anything
         article = "an" if sort.name[0] in "aeiou" else "a"
@@ -241,11 +241,11 @@ def _positions(config: Any) -> int:
     most = getattr(config, "max_position_embeddings", None)
     if not isinstance(most, int) or most <= 0:
         return 1 << 30
-    return most - _before_text(config)
+    return most - before_text(config)
 
 
-def _before_text(config: Any) -> int:
-    """How many positions no token of a text has."""
+def before_text(config: Any) -> int:
+    """How many positions stand before that of a text's first token."""
     if not any(kind in config.model_type for kind in _BEHIND_PADDING):
         return 0
     return 2 if config.model_type == "mpnet" else (config.pad_token_id or 0) + 1  # whose padding is 1 in any case
