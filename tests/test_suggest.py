@@ -265,6 +265,21 @@ def test_words_with_tags_in_a_table(lab: Lab) -> None:
     assert trained(lab, "train.epochs=1")["status"] == "finished"
 
 
+def test_tags_of_another_scheme_are_classes(lab: Lab) -> None:
+    rows = [{"tokens": ["in", "Ulm", f"at {hour}"], "tags": ["O", "S-place", "B-time"]} for hour in range(40)]
+    Path("train.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    assert "goal" not in suggested(lab, "train.jsonl")["recipe"]["task"]  # entities are told by O, B- and I- alone
+    assert trained(lab, "train.epochs=1")["status"] == "finished"
+
+
+def test_a_length_that_cuts_many_texts_is_not_said_to_cut_few(lab: Lab) -> None:
+    for words, said in ((200, "have 201 words or fewer: 256 cuts few."), (900, "901 words or fewer: 256 cuts longer")):
+        texts = ({"text": f"{number} {'word ' * words}", "label": "ab"[number % 2]} for number in range(40))
+        Path("texts.jsonl").write_text("\n".join(map(json.dumps, texts)))
+        suggested(lab, "texts.jsonl", "--out", f"{words}.toml")
+        assert said in " ".join(Path(f"{words}.toml").read_text().replace("#", " ").split())
+
+
 def test_words_are_the_texts_with_most_different_ones_and_numbers_are_none(lab: Lab) -> None:
     rows = [{"pos": ["N", "V"], "tags": ["B-x", "O"], "words": [f"Ulm{hour}", "is"]} for hour in range(40)]
     Path("a.jsonl").write_text("\n".join(map(json.dumps, rows)))

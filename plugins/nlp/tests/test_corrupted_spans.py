@@ -17,6 +17,7 @@ from labwright import LEFT_OUT, LabwrightError
 from labwright_nlp.data.corrupted_spans import CorruptedSpans, parted, sizes, spans
 from labwright_nlp.data.plain_text import PlainText
 from labwright_nlp.data.text_files import TextFiles
+from labwright_nlp.ports import EncoderTokens
 from labwright_tasks.fold_data import Fold
 from labwright_tasks.sequence_to_sequence import SequenceToSequence
 
@@ -122,6 +123,13 @@ def test_a_tokenizer_of_t5_has_sentinels_and_an_end_of_its_own(tmp_path: Path) -
     assert inputs.vocab_size == outputs.vocab_size == len(words)  # type: ignore[attr-defined]
     assert (outputs.begin_id, outputs.end_id) == (0, 1)  # type: ignore[attr-defined]  # as its decoder is taught
     assert "sentinels of spans are the tokenizer's own" in made.remarks()[-1]
+    # of what a run starts from, the model is told the folder, as of any other data
+    (tmp_path / "config.json").write_text("{}")
+    text = PlainText(path=tmp_path / "text.txt", tokenizer="pretrained", context=8)
+    started = CorruptedSpans(text)
+    started.starts_from(tmp_path)
+    started.prepare()
+    assert started.ports()[0] == EncoderTokens(len(words), 8, 0, tmp_path)
 
 
 def test_what_has_no_spans_to_take_out_is_answered(tmp_path: Path, fruits: Path) -> None:

@@ -27,6 +27,7 @@ LLAMA = {
     "num_key_value_heads": 1,
     "intermediate_size": 32,
 }
+ROBERTA = {name: size for name, size in LLAMA.items() if name != "num_key_value_heads"}
 KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "gpt2": ("gpt2", GPT2),
     "llama": ("llama", LLAMA),
@@ -36,8 +37,10 @@ KINDS: dict[str, tuple[str, dict[str, Any]]] = {
     "mpt": ("mpt", {"d_model": 16, "n_layers": 2, "n_heads": 2}),  # distances by places
     "bloom": ("bloom", {"hidden_size": 16, "n_layer": 2, "n_head": 2}),
     "mamba": ("mamba", {"hidden_size": 16, "num_hidden_layers": 1}),
+    "roberta": ("roberta", {**ROBERTA, "is_decoder": True}),  # whose positions begin at 1, behind the padding's
+    "gpt": ("openai-gpt", {**GPT2, "n_positions": 16}),  # which has no more positions than a text has tokens
 }
-AGAIN = {"mistral-window", "mamba"}  # without keys and values of the whole text
+AGAIN = {"mistral-window", "mamba", "gpt"}  # without keys and values of the whole text
 
 
 def far_from_zero(model: nn.Module) -> None:

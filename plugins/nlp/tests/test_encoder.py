@@ -147,6 +147,16 @@ def test_an_encoder_by_name_starts_from_random_weights_and_learns(name: str) -> 
     assert without == []
 
 
+@pytest.mark.parametrize(("name", "before"), [("camembert", 1), ("data2vec-text", 1), ("mpnet", 2)])
+def test_places_begin_behind_the_paddings_where_transformers_has_them_so(name: str, before: int) -> None:
+    torch.manual_seed(0)
+    inputs = Tokens(40, 512, pad_id=0)  # as many as these have positions by default
+    model = Encoder(inputs, OUTPUTS, architecture=name, options=SMALL).eval()
+    assert model(torch.full((1, 512), 5), torch.tensor([512])).shape == (1, 3)
+    with pytest.raises(LabwrightError, match=f"has {12 - before} positions, texts have up to 12 tokens"):
+        Encoder(INPUTS, OUTPUTS, architecture=name, options={**SMALL, "max_position_embeddings": 12})
+
+
 def test_what_cannot_be_an_encoder_is_answered(folder: Path, tmp_path: Path) -> None:
     def fault(**settings: Any) -> str:
         with pytest.raises(LabwrightError) as caught:

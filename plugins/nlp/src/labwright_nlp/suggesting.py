@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from labwright_tasks.delimited import Written
+from labwright_tasks.entities import tag_entities
 from labwright_tasks.opening import opened
 from labwright_tasks.suggesting.columns import Column, Glimpse, glimpse
 from labwright_tasks.suggesting.sizes import sized
@@ -66,7 +67,8 @@ def labelled_texts(path: Path) -> Suggestion | None:
                 f"{text.name!r} has {text.words:.0f} words in the mean, hardly any twice; "
                 f"{label.name!r} {'is called like a label and ' if named else ''}has {label.distinct} values.",
                 *(("So few words are names or codes: they are read letter by letter.",) if letters else ()),
-                f"{_HIGH_SHARE} of 100 texts have {nearly} {unit} or fewer: {length} cuts few.",
+                f"{_HIGH_SHARE} of 100 texts have {nearly:,} {unit} or fewer: "
+                + (f"{length} cuts few." if nearly <= length else f"{length} cuts longer ones; more takes longer."),
             ),
             "model": (
                 f"A bag of {unit} and what stands side by side: on small data hard to beat, and trained in seconds. "
@@ -133,7 +135,7 @@ def tagged_words(path: Path) -> Suggestion | None:
     if found is None:
         return None
     data, kinds, rows, notes = found
-    begun = any(kind.startswith("B-") for kind in kinds)
+    begun = tag_entities([*kinds])
     if all(kind.isdecimal() for kind in kinds):
         notes = (*notes, "Tags are numbers: task.data.names = [...] says what they stand for, such as B-place.")
     task = {"name": "dense-labels", "data": {**data, "letters": 20}}
@@ -156,7 +158,8 @@ def tagged_words(path: Path) -> Suggestion | None:
             "task": (
                 "Tags B-TYPE begin an entity: whole ones are counted, by seqeval's strict rule."
                 if begun
-                else "No tag begins with B-: each is a class, and the share of words that are right is measured.",
+                else "Tags aren't O, and B- and I- of types: each is a class, and the share of words that are right is "
+                "measured.",
             ),
             "model": (
                 "Letters, a BiLSTM and a conditional random field, from scratch; the recipe nlp/tags-minilm has "
@@ -266,7 +269,10 @@ def _texts(seen: Glimpse) -> list[Column]:
 
 
 def _length_of(texts: Sequence[Column], *, letters: bool = False) -> tuple[int, int]:
-    """How many words, or letters, nearly all of some texts have, and a usual length that cuts few of them."""
+    """How many words, or letters, nearly all of some texts have, and the first usual length that cuts few of them.
+
+    The largest usual one where all cut more.
+    """
     lengths = sorted(len(cell) if letters else len(cell.split()) for column in texts for cell in column.cells)
     nearly = lengths[len(lengths) * _HIGH_SHARE // 100]
     return nearly, next((context for context in _CONTEXTS if context >= nearly), _CONTEXTS[-1])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from copy import copy
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Self
 
@@ -17,6 +18,7 @@ from labwright_tasks.sequence_to_sequence import PairedTokens, TargetTokens
 from pydantic import Field
 from torch import Tensor
 
+from labwright_nlp.ports import EncoderTokens
 from labwright_nlp.tokenizing import Pieces
 
 _STREAM = 32  # of the seeds of spans, among derived seeds
@@ -72,6 +74,8 @@ class CorruptedSpans(Around):
         (taken, spans), size = sizes(inputs.length, self.share, self.mean_length), self._size()
         begin_id, end_id = self._begin_and_end()
         outputs = TargetTokens(max(size, begin_id + 1, end_id + 1), taken + spans + 2, inputs.pad_id, begin_id, end_id)
+        if isinstance(inputs, EncoderTokens):
+            return replace(inputs, vocab_size=size), outputs
         return Tokens(size, inputs.length, inputs.pad_id), outputs
 
     def split(self, name: str) -> Split | None:

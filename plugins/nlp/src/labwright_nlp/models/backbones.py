@@ -18,6 +18,10 @@ from labwright_nlp.models.caches import of_keys_and_values
 from labwright_nlp.ports import EncoderTokens, MaskedTokens
 
 _TRIED = 8  # tokens
+# model types, or what stands in them, whose positions begin behind the padding's id
+_BEHIND_PADDING = (
+    "camembert", "data2vec", "esm", "ibert", "lilt", "longformer", "luke", "markuplm", "mpnet", "roberta", "xmod",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,7 @@ def _from_name(sort: Sort, architecture: str, inputs: Tokens, given: dict[str, A
         config = transformers.AutoConfig.for_model(architecture, **given)
         names = {"max_position_embeddings", config.attribute_map.get("max_position_embeddings")}
         if not names & given.keys() and _positions(config) < inputs.length:
-            config.max_position_embeddings = inputs.length + inputs.pad_id + 1  # RoBERTa's begin after the padding's id
+            config.max_position_embeddings = inputs.length + max(inputs.pad_id + 1, before_text(config))
         return getattr(transformers, sort.maker).from_config(config)
     except Exception as error:  # hundreds of builders, any of which may raise anything
         article = "an" if sort.name[0] in "aeiou" else "a"
@@ -237,7 +241,14 @@ def _positions(config: Any) -> int:
     most = getattr(config, "max_position_embeddings", None)
     if not isinstance(most, int) or most <= 0:
         return 1 << 30
-    return most - (config.pad_token_id or 0) - 1 if "roberta" in config.model_type else most
+    return most - before_text(config)
+
+
+def before_text(config: Any) -> int:
+    """How many positions stand before that of a text's first token."""
+    if not any(kind in config.model_type for kind in _BEHIND_PADDING):
+        return 0
+    return 2 if config.model_type == "mpnet" else (config.pad_token_id or 0) + 1  # whose padding is 1 in any case
 
 
 def _said(error: Exception) -> str:

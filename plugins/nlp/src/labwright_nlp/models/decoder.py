@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from labwright_nlp.models import lora as adapters
-from labwright_nlp.models.backbones import language_model
+from labwright_nlp.models.backbones import before_text, language_model
 from labwright_nlp.models.caches import filled_cache, in_cache
 from labwright_nlp.models.lora import Lora
 from labwright_nlp.models.masks import filled
@@ -51,6 +51,7 @@ class Decoder(nn.Module):
         super().__init__()
         self.network, self.cached = language_model(inputs, architecture, options or {})
         self.placed = "position_ids" in inspect.signature(self.network.forward).parameters
+        self.first = before_text(self.network.config)  # the position of a text's first token
         self.lora, self.size, self.length = lora, outputs.vocab_size, inputs.length
         adapters.adapt(self.network, lora)
 
@@ -80,7 +81,7 @@ class Decoder(nn.Module):
         lengths_B, known_BT, *before = state
         if not self.cached:
             grown_BT = functional.pad(known_BT, (0, 1)).scatter(1, lengths_B[:, None], tokens[:, None])
-            return self.begin(grown_BT, lengths_B + 1)
+            return self.begin(grown_BT[:, : self.length], lengths_B + 1)  # no text has a token behind that
         if known_BT.shape[1] >= self.length:  # no text has a token there
             known_BT, before = known_BT[:, 1 - self.length :], [one[:, :, 1 - self.length :] for one in before]
         there_BT = functional.pad(known_BT, (0, 1), value=True)
@@ -100,7 +101,7 @@ class Decoder(nn.Module):
         self, ids_BT: Tensor, there: Tensor, places_BT: Tensor, before: Sequence[Tensor]
     ) -> tuple[Tensor, list[Tensor]]:
         """Logits (B, T, V) of what follows tokens at their places, and keys and values of those and all before."""
-        placed = {"position_ids": places_BT} if self.placed else {}
+        placed = {"position_ids": places_BT + self.first} if self.placed else {}
         told = self.network(
             input_ids=ids_BT,
             attention_mask=there.long(),

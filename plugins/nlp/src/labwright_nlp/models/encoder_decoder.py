@@ -90,7 +90,10 @@ class EncoderDecoder(nn.Module):
         return self if self.lora is None else adapters.merged(self)
 
     def remarks(self) -> Sequence[str]:
-        shared = "the two sides have tokens of their own, and one table of vectors for both: a vector stands for two."
+        shared = (
+            "one table of vectors serves both sides: where these have tokenizers of their own, a vector stands for two "
+            "tokens."
+        )
         return [*adapters.about(self, self.lora), *([shared] if self.apart else [])]
 
     def _told(self, memory: Tensor, there_BS: Tensor, target: Tensor, **settings: Any) -> Any:
