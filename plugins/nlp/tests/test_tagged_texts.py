@@ -110,6 +110,32 @@ def test_words_behind_the_length_are_counted_and_not_told(tmp_path: Path) -> Non
     assert task.predict(lambda *_: scores, tuple(asked), [asked.origin])[0]["labels"] == ["O"] * 4 + [None] * 2  # type: ignore[arg-type]
 
 
+def test_words_of_a_pretrained_tokenizer_of_bytes_are_its_tokens_of_running_text(tmp_path: Path) -> None:
+    """The origin is the tokenizers library, given the same words with blanks between them, as in pretraining."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "<pad>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    rows = sentences(24)
+    inner.train_from_iterator([" ".join(words) for words, _ in rows], trainer)
+    inner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    inner.save(str(tmp_path / "tokenizer.json"))
+    data = prepared(
+        in_a_table(tmp_path / "a.jsonl", rows), valid=0, test=0, tokenizer="pretrained", pretrained=tmp_path
+    )
+    batch = data.split("train").fetch(torch.arange(24), 0, 0)  # type: ignore[union-attr]
+    for row, (words, tags) in enumerate(rows):
+        ids = batch.inputs[0][row, : batch.inputs[1][row]].tolist()
+        assert ids == inner.encode(" ".join(words)).ids
+        assert [data.names[label] for label in batch.targets[row].tolist() if label != LEFT_OUT] == [*tags]
+
+
 TAGS = st.lists(st.sampled_from(["O", "B-x", "I-x", "B-y", "I-y"]), min_size=1, max_size=8)
 
 
