@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from collections.abc import Sequence
@@ -78,6 +79,15 @@ def test_lists_in_a_table_and_columns_of_text_are_the_same_sentences(tmp_path: P
     assert table.names == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER") == text.names
 
 
+def test_a_folder_of_packed_files_is_read_as_one_of_them_is(tmp_path: Path) -> None:
+    for name in ("train", "dev"):
+        plain = in_columns(tmp_path / f"{name}.conll", sentences(12))
+        (tmp_path / f"{name}.conll.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
+    data = prepared(tmp_path, test=0)
+    assert [len(data.split(name)) for name in ("train", "valid")] == [12, 12]  # type: ignore[arg-type]
+
+
 def test_each_word_has_its_own_token_tag_and_letters(tmp_path: Path) -> None:
     rows = sentences(12)
     data = prepared(in_a_table(tmp_path / "a.jsonl", rows), valid=0, test=0, letters=3)
@@ -98,16 +108,6 @@ def test_pieces_have_the_tag_of_their_word_at_its_first(tmp_path: Path) -> None:
         told = [data.names[label] for label in batch.targets[row].tolist() if label != LEFT_OUT]
         assert told == [*tags]
         assert int(batch.inputs[1][row]) > len(words)  # 270 tokens are hardly more than bytes
-
-
-def test_words_behind_the_length_are_counted_and_not_told(tmp_path: Path) -> None:
-    data = prepared(in_a_table(tmp_path / "a.jsonl", sentences(12)), valid=0, test=0, length=4)
-    assert any("cut to their first task.data.length=4 tokens" in remark for remark in data.remarks())
-    asked = data.parse("Ada was in New York often")
-    assert asked.origin == Words(("Ada", "was", "in", "New", "York", "often"), (0, 1, 2, 3, 4, 4))
-    task = DenseLabels(data)
-    scores = torch.zeros(1, 4, len(data.names))
-    assert task.predict(lambda *_: scores, tuple(asked), [asked.origin])[0]["labels"] == ["O"] * 4 + [None] * 2  # type: ignore[arg-type]
 
 
 def test_words_of_a_pretrained_tokenizer_of_bytes_are_its_tokens_of_running_text(tmp_path: Path) -> None:
@@ -134,6 +134,16 @@ def test_words_of_a_pretrained_tokenizer_of_bytes_are_its_tokens_of_running_text
         ids = batch.inputs[0][row, : batch.inputs[1][row]].tolist()
         assert ids == inner.encode(" ".join(words)).ids
         assert [data.names[label] for label in batch.targets[row].tolist() if label != LEFT_OUT] == [*tags]
+
+
+def test_words_behind_the_length_are_counted_and_not_told(tmp_path: Path) -> None:
+    data = prepared(in_a_table(tmp_path / "a.jsonl", sentences(12)), valid=0, test=0, length=4)
+    assert any("cut to their first task.data.length=4 tokens" in remark for remark in data.remarks())
+    asked = data.parse("Ada was in New York often")
+    assert asked.origin == Words(("Ada", "was", "in", "New", "York", "often"), (0, 1, 2, 3, 4, 4))
+    task = DenseLabels(data)
+    scores = torch.zeros(1, 4, len(data.names))
+    assert task.predict(lambda *_: scores, tuple(asked), [asked.origin])[0]["labels"] == ["O"] * 4 + [None] * 2  # type: ignore[arg-type]
 
 
 TAGS = st.lists(st.sampled_from(["O", "B-x", "I-x", "B-y", "I-y"]), min_size=1, max_size=8)
