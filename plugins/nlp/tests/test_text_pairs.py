@@ -14,6 +14,7 @@ import pytest
 import torch
 from labwright import LabwrightError, Tokens
 from labwright.cli import main
+from labwright_nlp.data.moses import read_moses
 from labwright_nlp.data.text_pairs import TextPairs
 from labwright_nlp.models.transformer import Transformer
 from labwright_tasks.fold_data import Fold
@@ -100,6 +101,14 @@ def test_two_files_of_lines_are_pairs(tmp_path: Path) -> None:
         prepared(tmp_path / "parallel", endings=("en", "frr"))
     with pytest.raises(LabwrightError, match="files of lines have no columns"):
         TextPairs(path=tmp_path, endings=("en", "fr"), weight="w")
+
+
+def test_a_carriage_return_within_a_line_ends_none(tmp_path: Path) -> None:
+    """As `wc -l` and Moses's own scripts count lines."""
+    (tmp_path / "a.en").write_bytes(b"one\rmore\r\ntwo\r\n")
+    (tmp_path / "a.de").write_bytes(b"eins\nzwei")
+    table = read_moses(tmp_path / "a", ("en", "de"), None)["train"]
+    assert [*zip(table["text"], table["translation"], strict=True)] == [("one\rmore", "eins"), ("two", "zwei")]
 
 
 def test_texts_are_cut_and_rows_that_lack_a_side_are_left_out_and_told(tmp_path: Path) -> None:
