@@ -53,6 +53,17 @@ def test_between_a_pair_stands_a_mark(tmp_path: Path, tokenizer: str) -> None:
         data.parse("t0 body 0")
 
 
+def test_pairs_of_a_table_are_asked_as_they_were_learned(tmp_path: Path) -> None:
+    rows = [{**row, "body": f"a\ttab {number}"} for number, row in enumerate(ROWS)]
+    data = prepared(tmp_path, rows, text=("title", "body"), pair=True)
+    asked = [read for _, read in data.inputs(tmp_path / "rows.jsonl") or ()]
+    assert torch.equal(asked[0]()[0], data.split("train").fetch(torch.tensor([0]), 0, 0).inputs[0])  # type: ignore[union-attr]
+    (tmp_path / "bare.jsonl").write_text('{"title": "t0", "body": ""}\n')
+    ((_, read),) = [*data.inputs(tmp_path / "bare.jsonl")]  # type: ignore[misc]
+    with pytest.raises(LabwrightError, match="lacks one of the two texts of a pair"):
+        read()
+
+
 def test_numbers_are_read_as_they_are(tmp_path: Path) -> None:
     data = prepared(tmp_path, label="score", targets="numbers", test=0.25)
     assert data.target is Values and data.ports()[1] == Values(1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from hashlib import sha256
 from itertools import combinations
 from pathlib import Path
 
@@ -91,6 +92,13 @@ def test_pairs_are_those_of_all_pairs_compared_one_by_one(seed: int) -> None:
     # one misses a pair of 0.8 with a probability of (1 - 0.8**4)**16, 2 in 10,000
     assert {(later, earlier) for later, earlier, _ in pairs} == expected
     assert all(share == pytest.approx(alike[later, earlier]) for later, earlier, share in pairs)
+
+
+def test_letters_of_one_form_are_found_however_many() -> None:
+    number = 200
+    form = sentences(1, words=120)[0]
+    texts = [f"dear {sha256(str(at).encode()).hexdigest()[:8]}, {form}" for at in range(number)]
+    assert len(nearly_same(texts)) == number - 1  # all but the first
 
 
 def test_what_is_odd_is_told_with_the_line_it_stands_in(write: Callable[..., Path]) -> None:

@@ -291,6 +291,20 @@ def test_a_template_in_a_file_of_its_own_goes_before_and_no_template_is_plain(tm
     assert bare.plain and bare.special == {"eos_token": "<|im_end|>"}
 
 
+def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "train.jsonl"
+    path.write_text("".join(json.dumps({"prompt": f"say {n} \ud83d", "response": "\ude00"}) + "\n" for n in range(30)))
+    data = made(path, tokenizer="word", valid=0.1)
+    assert data._conversations["train"][0].messages[1]["content"] == "\ufffd"
+    assert {name: len(split) for name, split in data._splits.items()} == {"train": 27, "valid": 3}
+
+
+def test_a_response_of_blanks_is_none_and_counted(tmp_path: Path) -> None:
+    some = [*PAIRS, {"prompt": "say it", "response": " \n"}, {"prompt": "say it", "response": ""}]
+    (left,) = made(rows(tmp_path, some)).left_out()
+    assert left.count == 2 and "without an answer, as in" in left.why and "line 6" in left.why
+
+
 BAD: list[tuple[str, str]] = [
     (
         '{"messages": [{"role": "asistant", "content": "x"}]}',

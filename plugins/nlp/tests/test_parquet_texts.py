@@ -130,6 +130,17 @@ def test_a_tokenizer_is_learned_from_as_many_texts_as_asked(tmp_path: Path) -> N
     assert few.tokens.size < 60 < 1000 < all_of_them.tokens.size
 
 
+def test_a_tokenizer_is_learned_from_row_groups_evenly_over_the_part(tmp_path: Path) -> None:
+    rows = [(f"group{number // 10}", NAMES[number % 3]) for number in range(190)]
+    path = write(tmp_path / "texts.parquet", rows, 10)
+    data = prepared(path, valid=0.0, learn_from=100)  # ten of 19 row groups
+    assert data.tokens is not None
+    known = [number for number in range(19) if data.tokens.encode([f"group{number}"])[0][0] != data.tokens.unknown]
+    assert known == [number * 19 // 10 for number in range(10)]
+    data.refit({"train": torch.arange(190)})
+    assert all(int(ids[0]) != data.tokens.unknown for ids in data.tokens.encode(["group0", "group18"]))
+
+
 def experiment(path: Path, workers: int) -> lw.Experiment:
     return lw.Experiment(
         task={"name": "classification", "data": {"name": "nlp/parquet", "path": str(path), "window": 2}},

@@ -316,6 +316,7 @@ def test_answers_that_are_not_at_their_place_are_left_out_and_counted(tmp_path: 
     assert len(data.split("train")) == 10  # type: ignore[arg-type]
     (left,) = data.left_out()
     assert left.count == 2 and "line 1" in left.why
+    assert len([*(data.inputs(tmp_path / "a.jsonl") or ())]) == 12, "what is asked is answered, wherever it is meant"
 
 
 def test_an_answer_that_no_window_holds_is_said(tmp_path: Path) -> None:
@@ -338,6 +339,58 @@ def test_answers_longer_than_any_that_is_given_are_counted(tmp_path: Path) -> No
         Answering(data, longest=4).remark("train", {})
     )
     assert str(Answering(data, longest=3).remark("train", {})).startswith("2 answers")
+
+
+def test_blanks_around_an_answer_are_none_of_it(tmp_path: Path) -> None:
+    context = "He was born in New York once."
+    some = [
+        {"context": context, "question": "where ?", "answers": [{"text": text, "answer_start": context.index(text)}]}
+        for text in (" New York ", "New York", " ")
+    ]
+    data = prepared(written(tmp_path / "a.jsonl", some), valid=0, test=0)
+    asked = data.split("train").fetch(torch.arange(2), 0, 0)  # type: ignore[union-attr]
+    assert asked.targets[0].tolist() == asked.targets[1].tolist() != [0, 0]
+    assert data.remarks() == [] and [left.count for left in data.left_out()] == [1]
+
+
+def test_half_a_surrogate_pair_is_replaced(tmp_path: Path) -> None:
+    some = rows(30)
+    some[4]["title"] = some[4]["question"] = "\ud83d?"
+    some[5] |= {"title": "", "context": f"\ud83d {some[5]['context']}"}
+    some[5]["answers"] = [{"text": some[5]["answers"][0]["text"]}]
+    data = prepared(written(tmp_path / "a.jsonl", some))
+    asked = [one.question for name in ("train", "valid", "test") for one in data.split(name).asked]  # type: ignore[union-attr]
+    assert len(asked) == 30 and {"\ufffd?", "Where was he born?"} == {one.question for one in asked}
+
+
+def test_a_part_whose_questions_leave_no_room_is_refused(tmp_path: Path) -> None:
+    some = [{**row, "question": "why " * 40} for row in rows(12)]
+    with pytest.raises(
+        LabwrightError, match=r"length: none of the 12 questions of train has room for a text beside it"
+    ):
+        prepared(written(tmp_path / "a.jsonl", some), valid=0, test=0)
+
+
+def test_a_fold_whose_tokenizer_leaves_other_questions_room_is_refused(tmp_path: Path) -> None:
+    some = rows(20)
+    for row in some[10:]:
+        row["question"] = "zqxjkvzqxjkvzqxjkv"  # one token where it was learned, a byte each where it wasn't
+    data = prepared(
+        written(tmp_path / "a.jsonl", some), valid=0, test=0, tokenizer="bpe", vocabulary=400, length=20, stride=2
+    )
+    data.refit({"train": torch.arange(20)})
+    with pytest.raises(
+        LabwrightError, match="the tokenizer of a fold cuts questions otherwise, so that others of train"
+    ):
+        data.refit({"train": torch.arange(10)})
+
+
+def test_a_tokenizer_that_knows_little_of_the_texts_is_told(tmp_path: Path) -> None:
+    some = [
+        {"context": f"w{n} x{n} y{n} z{n} here", "question": "what ?", "answers": [{"text": "here"}]} for n in range(40)
+    ]
+    told = " ".join(prepared(written(tmp_path / "a.jsonl", some)).remarks())
+    assert "the tokenizer 'word' doesn't know" in told and "% of valid" in told and "% of train" not in told
 
 
 def test_damaged_parquet_and_squad_are_told(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 from collections.abc import Sequence
@@ -78,6 +79,15 @@ def test_lists_in_a_table_and_columns_of_text_are_the_same_sentences(tmp_path: P
     assert table.names == ("O", "B-LOC", "I-LOC", "B-PER", "I-PER") == text.names
 
 
+def test_a_folder_of_packed_files_is_read_as_one_of_them_is(tmp_path: Path) -> None:
+    for name in ("train", "dev"):
+        plain = in_columns(tmp_path / f"{name}.conll", sentences(12))
+        (tmp_path / f"{name}.conll.gz").write_bytes(gzip.compress(plain.read_bytes()))
+        plain.unlink()
+    data = prepared(tmp_path, test=0)
+    assert [len(data.split(name)) for name in ("train", "valid")] == [12, 12]  # type: ignore[arg-type]
+
+
 def test_each_word_has_its_own_token_tag_and_letters(tmp_path: Path) -> None:
     rows = sentences(12)
     data = prepared(in_a_table(tmp_path / "a.jsonl", rows), valid=0, test=0, letters=3)
@@ -98,6 +108,32 @@ def test_pieces_have_the_tag_of_their_word_at_its_first(tmp_path: Path) -> None:
         told = [data.names[label] for label in batch.targets[row].tolist() if label != LEFT_OUT]
         assert told == [*tags]
         assert int(batch.inputs[1][row]) > len(words)  # 270 tokens are hardly more than bytes
+
+
+def test_words_of_a_pretrained_tokenizer_of_bytes_are_its_tokens_of_running_text(tmp_path: Path) -> None:
+    """The origin is the tokenizers library, given the same words with blanks between them, as in pretraining."""
+    from tokenizers import Tokenizer, models, pre_tokenizers, processors, trainers
+
+    inner = Tokenizer(models.BPE())
+    inner.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "<pad>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    rows = sentences(24)
+    inner.train_from_iterator([" ".join(words) for words, _ in rows], trainer)
+    inner.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    inner.save(str(tmp_path / "tokenizer.json"))
+    data = prepared(
+        in_a_table(tmp_path / "a.jsonl", rows), valid=0, test=0, tokenizer="pretrained", pretrained=tmp_path
+    )
+    batch = data.split("train").fetch(torch.arange(24), 0, 0)  # type: ignore[union-attr]
+    for row, (words, tags) in enumerate(rows):
+        ids = batch.inputs[0][row, : batch.inputs[1][row]].tolist()
+        assert ids == inner.encode(" ".join(words)).ids
+        assert [data.names[label] for label in batch.targets[row].tolist() if label != LEFT_OUT] == [*tags]
 
 
 def test_words_behind_the_length_are_counted_and_not_told(tmp_path: Path) -> None:

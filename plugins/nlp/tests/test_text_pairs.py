@@ -14,6 +14,7 @@ import pytest
 import torch
 from labwright import LabwrightError, Tokens
 from labwright.cli import main
+from labwright_nlp.data.moses import read_moses
 from labwright_nlp.data.text_pairs import TextPairs
 from labwright_nlp.models.transformer import Transformer
 from labwright_tasks.fold_data import Fold
@@ -100,6 +101,38 @@ def test_two_files_of_lines_are_pairs(tmp_path: Path) -> None:
         prepared(tmp_path / "parallel", endings=("en", "frr"))
     with pytest.raises(LabwrightError, match="files of lines have no columns"):
         TextPairs(path=tmp_path, endings=("en", "fr"), weight="w")
+
+
+def test_a_carriage_return_within_a_line_ends_none(tmp_path: Path) -> None:
+    """As `wc -l` and Moses's own scripts count lines."""
+    (tmp_path / "a.en").write_bytes(b"one\rmore\r\ntwo\r\n")
+    (tmp_path / "a.de").write_bytes(b"eins\nzwei")
+    table = read_moses(tmp_path / "a", ("en", "de"), None)["train"]
+    assert [*zip(table["text"], table["translation"], strict=True)] == [("one\rmore", "eins"), ("two", "zwei")]
+
+
+def test_other_pairs_are_told_how_they_were_read_and_a_pair_where_it_stands(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("text\ttranslation\n" + "one\teins\n" * 20)
+    data = TextPairs(path=tmp_path / "a.tsv", valid=0.0, test=0.0)
+    data.prepare()
+    assert data.place("train", 2) == f"{tmp_path}/a.tsv, line 4"
+    (tmp_path / "b.tsv").write_bytes("text\ttranslation\nfive of them\tfünf davon\n".encode("cp1252"))
+    assert any("is no UTF-8 and read as cp1252" in remark for remark in data.on(tmp_path / "b.tsv").remarks())
+
+
+def test_a_row_without_a_text_is_not_translated(tmp_path: Path) -> None:
+    data = prepared(written(tmp_path / "a.jsonl"), valid=0.0, test=0.0)
+    other = written(tmp_path / "b.jsonl", [("the first", ""), (None, "x")])
+    (_, first), (_, second) = [*data.inputs(other)]  # type: ignore[misc]
+    assert len(first()[0]) == 1
+    with pytest.raises(LabwrightError, match=r"the row has no text\."):
+        second()
+
+
+def test_sides_that_a_tokenizer_knows_little_of_are_told(tmp_path: Path) -> None:
+    rows = [(f"the {n} one of them", f"nur{n} hier{n}") for n in range(60)]
+    (said,) = [remark for remark in prepared(written(tmp_path / "a.jsonl", rows)).remarks() if "know" in remark]
+    assert "'word' doesn't know" in said and "of the translations of valid" in said and "of train" not in said
 
 
 def test_texts_are_cut_and_rows_that_lack_a_side_are_left_out_and_told(tmp_path: Path) -> None:

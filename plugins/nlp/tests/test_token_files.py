@@ -167,6 +167,27 @@ def test_texts_written_as_tokens_are_read_back_and_gone_on_with(
     assert "".join(answer["continuation"])
 
 
+def test_files_of_another_tokenizer_of_the_same_size_are_refused(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        texts = [f"{name} and {number}" for number in range(300)]
+        (tmp_path / name).mkdir()
+        learned("bpe", texts, vocabulary=270, pretrained=None).save(tmp_path / name)
+    labwright_nlp.write_tokens(texts, tmp_path / "tokens", tmp_path / "one")
+    assert labwright_nlp.write_tokens(texts, tmp_path / "tokens", tmp_path / "one", part="valid") > 0
+    with pytest.raises(LabwrightError, match="has token files of another tokenizer; write to another folder"):
+        labwright_nlp.write_tokens(texts, tmp_path / "tokens", tmp_path / "other", part="test")
+
+
+def test_other_files_are_read_as_their_own_json_says(tmp_path: Path) -> None:
+    data = prepared(made(tmp_path / "a", train=500))
+    other = made(tmp_path / "b", about={"vocab_size": VOCABULARY, "dtype": "uint32"})
+    ids = np.arange(100) % VOCABULARY
+    ids.astype(np.uint32).tofile(other / "test.bin")
+    split = data.on(other).split("test")
+    assert split is not None
+    assert split.fetch(torch.tensor([0]), 0, 0).inputs[0].tolist() == [[*range(16)]]
+
+
 def test_without_a_tokenizer_prompts_are_numbers(tmp_path: Path) -> None:
     data = prepared(made(tmp_path, train=500))
     assert data.parse("3 7\t9")[0].tolist() == [[3, 7, 9]]

@@ -16,7 +16,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from labwright_nlp.answer_scores import exact, overlap
-from labwright_nlp.data.questions import Asked, AskedBatch, AskedTexts, Window, batch_of, spans
+from labwright_nlp.data.questions import Asked, AskedBatch, AskedTexts, Window, batch_of, spans, without_blanks
 from labwright_nlp.models.masks import filled
 from labwright_nlp.ports import Spans
 
@@ -166,7 +166,7 @@ class Answering(Task):
             row = rows.stop
             score, place = max((of_windows[at] for at in rows), key=lambda best: best[0])
             none = self.none_meant and min(none_W[at] for at in rows) > score + self.threshold
-            found.append((0, 0) if none else _without_blanks(one.question.context, *place))
+            found.append((0, 0) if none else without_blanks(one.question.context, *place))
         return found
 
     def _best(self, logits_T2: Tensor, window: Window) -> tuple[float, tuple[int, int]]:
@@ -195,13 +195,6 @@ class Answering(Task):
     def load(self, folder: Path) -> None:
         super().load(folder)
         self.none_meant = json.loads((folder / _KEPT).read_text(encoding="utf-8"))["none_meant"]
-
-
-def _without_blanks(text: str, low: int, high: int) -> tuple[int, int]:
-    """A stretch of a text without blanks at its ends, which tokens of bytes have."""
-    found = text[low:high]
-    start = low + len(found) - len(found.lstrip())
-    return start, max(start, low + len(found.rstrip()))
 
 
 class _Share(Mean):

@@ -210,7 +210,10 @@ class MaskedLanguageModel(Task):
         ids_BT, lengths_B = inputs[:2]
         places_BM = self._places(ids_BT)
         if self.hiding.mask_id not in ids_BT.tolist()[0]:
-            raise LabwrightError(f"the text has no {self._tokens().mask}: write it where a token is to be filled in.")
+            raise LabwrightError(
+                f"the text has no {self._tokens().mask} in the {self._inputs().length:,} tokens that the model reads: "
+                "write it where a token is to be filled in."
+            )
         return ids_BT, lengths_B, places_BM
 
     def _places(self, ids_BT: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Metrics of texts that were written, beside those that were meant: the field's own packages compute them.
 
-A reference is the target as its tokens say it: whole where the tokenizer loses nothing (`char`, `byte`, `bpe`),
-and else with what a tokenizer makes of a text, such as small letters and unknown words. Figures of papers are of whole
-ones.
+A reference is the target as its tokens say it: whole where the tokenizer loses nothing (`char`, `byte`, `bpe`) and the
+data's `length` cuts nothing, and else with what a tokenizer makes of a text, such as small letters and unknown words.
+Figures of papers are of whole ones.
 """
 
 from __future__ import annotations

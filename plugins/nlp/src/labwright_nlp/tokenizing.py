@@ -241,12 +241,21 @@ class Pieces(Tokenizer):
         return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
 
     def encode_words(self, sentences: Sequence[Sequence[str]], most: int) -> list[TokensOfWords]:
-        """The ids of sentences whose words are known, cut as `cut` does; of one without any token an unknown one."""
+        """The ids of sentences whose words are known, cut as `cut` does; of one without any token an unknown one.
+
+        A pretrained tokenizer of bytes is given the blanks between words, which its tokens of running text have.
+        """
         found, unknown = [], np.array([min(1, self.size - 1) if self.unknown is None else self.unknown], dtype=np.int32)
+        with _refusing():
+            before = " " if self.special and not self.exact and _blank_begins_words(self.inner) else ""
         for start in range(0, len(sentences), _AT_ONCE):
             with _refusing():
                 encodings = self.inner.encode_batch(
-                    [[*words] for words in sentences[start : start + _AT_ONCE]], is_pretokenized=True
+                    [
+                        [f"{before}{word}" if place and word else word for place, word in enumerate(words)]
+                        for words in sentences[start : start + _AT_ONCE]
+                    ],
+                    is_pretokenized=True,
                 )
             for encoding, words in zip(encodings, sentences[start : start + _AT_ONCE], strict=True):
                 ids = self.cut(np.array(encoding.ids, dtype=np.int32), most) if encoding.ids else unknown
@@ -419,6 +428,15 @@ def _refusing() -> Iterator[None]:
         yield
     except Exception as error:  # the library raises bare Exceptions
         raise LabwrightError(f"task.data: the tokenizer can't take these texts: {error}.") from error
+
+
+def _blank_begins_words(inner: Inner) -> bool:
+    """Whether the blank before a word is part of its tokens, which words by themselves aren't given: GPT-2, RoBERTa."""
+    running, apart, behind_blank = (
+        inner.encode(text, add_special_tokens=False, is_pretokenized=not isinstance(text, str)).ids
+        for text in ("a a", ["a", "a"], ["a", " a"])
+    )
+    return running != apart and running == behind_blank
 
 
 def _library() -> Any:

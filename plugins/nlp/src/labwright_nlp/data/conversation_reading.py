@@ -13,7 +13,7 @@ from labwright import LabwrightError, LeftOut, listed, nearest, sentence
 from labwright_tasks.columnar import PARQUET, reading_parquet
 from labwright_tasks.opening import opened
 from labwright_tasks.published import files_of_parts
-from labwright_tasks.tables import JSON_LINES, suffix_of
+from labwright_tasks.tables import JSON_LINES, cell_of, suffix_of
 
 from labwright_nlp.chat_template import Message
 
@@ -139,7 +139,7 @@ def conversation(row: Any, keys: Keys, where: str) -> Conversation:
         )
     asked = [*first, {"role": "user", "content": _text(row[keys.prompt], keys.prompt, where)}]
     response = row.get(keys.response)
-    if response is None or response == "":
+    if response is None or (isinstance(response, str) and not response.strip()):
         return Conversation((*asked,), where)
     answer = {"role": "assistant", "content": _text(response, keys.response, where)}
     return Conversation((*asked, answer), where)
@@ -162,7 +162,7 @@ def _message(one: Any, where: str) -> Message:
 def _text(value: Any, name: str, where: str) -> str:
     if not isinstance(value, str) or not value.strip():
         raise LabwrightError(f"{where}: the {name} is to be a text, given {str(value)[:_SHOWN]!r}.")
-    return value
+    return cell_of(value)
 
 
 def _json(text: str, where: str) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from io import TextIOWrapper
 from pathlib import Path
+from typing import TextIO
 
 from labwright import LabwrightError, located
 from labwright_tasks.opening import PACKED, no_file, opened
@@ -49,7 +51,7 @@ def read_moses(path: Path, endings: Sequence[str], encoding: str | None) -> dict
 
 def _pairs(stem: Path, endings: Sequence[str], encoding: str | None) -> Table:
     files, remarks = [_file(stem, ending) for ending in endings], list[str]()
-    sides = [[line.rstrip("\n") for line in opened(file, encoding, remarks)] for file in files]
+    sides = [_lines(opened(file, encoding, remarks)) for file in files]
     if len(sides[0]) != len(sides[1]):
         raise LabwrightError(
             f"task.data.endings: {files[0]} has {len(sides[0]):,} lines and {files[1].name} {len(sides[1]):,}: a line "
@@ -57,6 +59,13 @@ def _pairs(stem: Path, endings: Sequence[str], encoding: str | None) -> Table:
         )
     columns = {"text": sides[0], "translation": sides[1]}
     return Table(str(files[0]), columns, range(1, len(sides[0]) + 1), remarks=tuple(remarks))
+
+
+def _lines(text: TextIO) -> list[str]:
+    """Lines as Moses and `wc -l` count them: a carriage return within one ends none."""
+    assert isinstance(text, TextIOWrapper)
+    text.reconfigure(newline="\n")
+    return [line.rstrip("\r\n") for line in text]
 
 
 def _file(stem: Path, ending: str) -> Path:

@@ -11,7 +11,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
-from itertools import combinations
+from itertools import combinations, product
 
 import numpy as np
 import torch
@@ -29,7 +29,7 @@ _ALIKE = 0.8  # of the shingles of both
 _BANDS, _ROWS = 16, 4  # of what two alike texts of 0.8 have the same in, all but 2 in 10,000 have one
 _PRIME = (1 << 31) - 1
 _MOST = 20_000  # texts that are compared
-_CROWD = 50  # texts in a bucket, more than which is a common phrase
+_CROWD = 50  # texts in a bucket, of more than which each is compared with the first alone
 
 
 def odd_texts(texts: Mapping[str, Sequence[str]]) -> list[Finding]:
@@ -111,7 +111,7 @@ def nearly_same(texts: Sequence[str]) -> list[tuple[int, int, float]]:
             minima_P = ((factors_P * of_text + shifts_P) % np.uint64(_PRIME)).min(1)
             for band in range(_BANDS):
                 buckets[band, minima_P[band * _ROWS : (band + 1) * _ROWS].tobytes()].append(at)
-    candidates = {pair for some in buckets.values() if len(some) <= _CROWD for pair in combinations(some, 2)}
+    candidates = {pair for some in buckets.values() for pair in _pairs(some)}
     found: dict[int, tuple[int, int, float]] = {}
     for earlier, later in sorted(candidates):
         one, other = shingles[earlier], shingles[later]
@@ -120,6 +120,10 @@ def nearly_same(texts: Sequence[str]) -> list[tuple[int, int, float]]:
         if alike >= _ALIKE and texts[earlier] != texts[later] and alike > found.get(later, (0, 0, 0.0))[2]:
             found[later] = (later, earlier, alike)
     return [*found.values()]
+
+
+def _pairs(bucket: Sequence[int]) -> Iterator[tuple[int, int]]:
+    return combinations(bucket, 2) if len(bucket) <= _CROWD else product(bucket[:1], bucket[1:])
 
 
 def _shingles(text: str) -> np.ndarray:

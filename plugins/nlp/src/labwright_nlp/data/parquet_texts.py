@@ -176,8 +176,11 @@ class ParquetTexts(LabelledTexts):
 
     def refit(self, rows: Mapping[str, Tensor]) -> None:
         """See `labwright_tasks.folds.Refittable`; of many texts some, evenly over all."""
-        step = max(1, sum(map(len, rows.values())) // self._most)
-        some = {name: of_part.sort().values[::step] for name, of_part in rows.items()}
+        total = sum(map(len, rows.values()))
+        some = {
+            name: of_part.sort().values[_evenly(len(of_part), -(-self._most * len(of_part) // max(total, 1)))]
+            for name, of_part in rows.items()
+        }
         self.tokens = self._learned(text for name in some for text in self._groups[name].texts(some[name]))
 
     @property
@@ -187,7 +190,7 @@ class ParquetTexts(LabelledTexts):
 
     def _some_texts(self, train: Sequence[Rows]) -> Iterator[str]:
         needed = -(-self._most * len(train) // sum(map(len, train)))  # row groups that have so many texts
-        return (text for group in train[:: max(1, len(train) // needed)] for text in group.texts())
+        return (text for place in _evenly(len(train), needed) for text in train[place].texts())
 
     def _learned(self, given: Iterable[str]) -> Tokenizer:
         """The tokenizer; what there is to know of it is in `remarks`."""
@@ -207,6 +210,12 @@ class ParquetTexts(LabelledTexts):
     def _batch(self, texts: Sequence[str], labels_B: Tensor) -> Batch:
         encoded, _ = self._encoded(map(self.rewrite, texts), labels_B)
         return encoded.fetch(torch.arange(len(texts)), 0, 0)
+
+
+def _evenly(length: int, count: int) -> list[int]:
+    """As many places as that, or all there are, evenly over a length."""
+    count = min(count, length)
+    return [number * length // count for number in range(count)]
 
 
 @dataclass(frozen=True, eq=False)

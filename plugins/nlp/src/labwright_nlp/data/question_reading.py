@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from labwright import LabwrightError, LeftOut, listed
 from labwright_tasks.columnar import PARQUET, reading_parquet
 from labwright_tasks.opening import opened
 from labwright_tasks.published import files_of_parts
-from labwright_tasks.tables import JSON_LINES, suffix_of
+from labwright_tasks.tables import JSON_LINES, cell_of, suffix_of
 
 _ENDINGS = (".json", *JSON_LINES, *PARQUET)
 
@@ -52,7 +52,8 @@ def untold(misplaced: Sequence[str]) -> list[LeftOut]:
 def questions_at(path: Path, misplaced: list[str], *, answered: bool = True) -> Iterator[Question]:
     """The questions of a file; where those stand whose answer isn't in the text is put to `misplaced`.
 
-    Raises LabwrightError for a row that says nothing of answers, unless these are not `answered`.
+    Raises LabwrightError for a row that says nothing of answers, unless these are not `answered`: then whatever answers
+    there are are left aside.
     """
     suffix = suffix_of(path)
     if suffix not in _ENDINGS:
@@ -62,6 +63,9 @@ def questions_at(path: Path, misplaced: list[str], *, answered: bool = True) -> 
     rows = _nested(path) if suffix == ".json" else _of_table(path) if suffix in PARQUET else _lines(path)
     for where, row in rows:
         question = _question(row, where, answered)
+        if not answered:
+            yield replace(question, answers=(), starts=())
+            continue
         placed = [
             _place(question.context, text, start) for text, start in zip(question.answers, question.starts, strict=True)
         ]
@@ -75,8 +79,8 @@ def questions_at(path: Path, misplaced: list[str], *, answered: bool = True) -> 
 def _place(context: str, text: str, start: int) -> int | None:
     """Where an answer begins: where it is said to, or at its only place if that isn't said."""
     if start >= 0:
-        return start if context.startswith(text, start) and text else None
-    return context.find(text) if text and context.count(text) == 1 else None
+        return start if context.startswith(text, start) and text.strip() else None
+    return context.find(text) if text.strip() and context.count(text) == 1 else None
 
 
 def _nested(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -142,4 +146,5 @@ def _question(row: Any, where: str, answered: bool) -> Question:
         )
     if row.get("is_impossible"):
         texts, starts = [], []
-    return Question(row["context"], row["question"], tuple(texts), tuple(starts), str(row.get("title") or ""), where)
+    context, question, title = map(cell_of, (row["context"], row["question"], str(row.get("title") or "")))
+    return Question(context, question, tuple(map(cell_of, texts)), tuple(starts), title, where)

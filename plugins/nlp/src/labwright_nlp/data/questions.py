@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
+import numpy as np
 import torch
 from labwright import Batch, Data, Finding, Input, LabwrightError, LeftOut, Port, Tokens
 from labwright_tasks import other_data
@@ -19,7 +20,7 @@ from labwright_tasks.tables import Table
 from pydantic import Field
 from torch import Tensor
 
-from labwright_nlp.data import model_folder
+from labwright_nlp.data import model_folder, noticing
 from labwright_nlp.data.odd_texts import odd_texts
 from labwright_nlp.data.question_reading import Question, published_questions, questions_at, untold
 from labwright_nlp.data.reading import check_typed
@@ -129,9 +130,15 @@ class AskedTexts(Data, ABC):
 
     def refit(self, rows: Mapping[str, Tensor]) -> None:
         """See `labwright_tasks.folds.Refittable`."""
-        asked = {name: self._splits[name].asked for name in rows}  # without questions that have no room
-        self._learn([asked[name][row].question for name, of_part in rows.items() for row in of_part.tolist()])
+        before = self._splits  # without questions that have no room
+        self._learn([before[name].asked[row].question for name, of_part in rows.items() for row in of_part.tolist()])
         self._take_up()
+        for name, split in before.items():
+            if [one.question for one in self._splits[name].asked] != [one.question for one in split.asked]:
+                raise LabwrightError(
+                    f"task.data.length: the tokenizer of a fold cuts questions otherwise, so that others of {name} "
+                    f"have room in {self.length} tokens than when folds were made; give a larger one."
+                )
 
     def _key(self, question: Question) -> str:
         return question.title or question.context if self.together == "title" else question.context
@@ -151,6 +158,21 @@ class AskedTexts(Data, ABC):
     def _take_up(self) -> None:
         self._remarks = []
         self._splits = {name: self._asked(questions) for name, questions in self._questions.items()}
+        for name, split in self._splits.items():
+            if not len(split):
+                raise LabwrightError(
+                    f"task.data.length: none of the {len(self._questions[name]):,} questions of {name} has room for a "
+                    f"text beside it in {self.length} tokens; give a larger one."
+                )
+        assert self.tokens is not None
+        self._remarks += noticing.unknown(self._ids(), self.tokens.unknown, self.tokenizer)
+
+    def _ids(self) -> dict[str, np.ndarray]:
+        """All tokens of each part's windows."""
+        return {
+            name: np.concatenate([np.array(window.ids, np.int32) for one in split.asked for window in one.windows])
+            for name, split in self._splits.items()
+        }
 
     def _asked(self, questions: Sequence[Question]) -> AskedSplit:
         assert self.tokens is not None
@@ -352,7 +374,14 @@ def spans(asked: Asked) -> list[tuple[int, int]]:
 
 def _span(question: Question, window: Window) -> tuple[int, int]:
     start = question.starts[0]
-    return window.span(start, start + len(question.answers[0]))
+    return window.span(*without_blanks(question.context, start, start + len(question.answers[0])))
+
+
+def without_blanks(text: str, low: int, high: int) -> tuple[int, int]:
+    """A stretch of a text without blanks at its ends, which tokens of bytes have, and answers that were marked so."""
+    found = text[low:high]
+    start = low + len(found) - len(found.lstrip())
+    return start, max(start, low + len(found.rstrip()))
 
 
 def batch_of(asked: Sequence[Asked], pad_id: int) -> AskedBatch:

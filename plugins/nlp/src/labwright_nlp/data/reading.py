@@ -52,18 +52,20 @@ def has_tables(path: Path) -> bool:
 
 
 def files_of_parts(
-    folder: Path, suffixes: Sequence[str], besides: Sequence[str] = ()
+    folder: Path, suffixes: Sequence[str], besides: Sequence[str] = (), *, packed: bool = False
 ) -> tuple[dict[str, list[Path]], list[LeftOut]]:
     """The files of each part, any number of them, by how their names begin, and what else is in the folder.
 
-    Those called as `besides` says are known. Raises LabwrightError if there is none to learn from.
+    Those called as `besides` says are known; `packed` ones are files too, such as train.conll.gz. Raises LabwrightError
+    if there is none to learn from.
     """
     files: dict[str, list[Path]] = {}
     others = []
     for path in sorted(folder.iterdir()):
         begins = re.match(r"[a-z]+", path.name.lower())
         part = part_named(begins[0]) if begins else None
-        if part is not None and path.suffix.lower() in suffixes:
+        suffix = suffix_of(path) if packed else path.suffix.lower()
+        if part is not None and suffix in suffixes:
             files.setdefault(part, []).append(path)
         elif not is_hidden(path) and path.name not in besides:
             others.append(path.name)

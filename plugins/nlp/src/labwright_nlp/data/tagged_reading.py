@@ -41,7 +41,9 @@ def published_sentences(path: Path, words: Name, tags: Name, *, written: Written
             "task.data.parts.column: a file with a word in each line has no column that names parts; give files, as "
             'in task.data.parts={valid="dev.conll", test="test.conll"}.'
         )
-    files, left_out = ({"train": [path]}, list[LeftOut]()) if not path.is_dir() else files_of_parts(path, COLUMNS)
+    files, left_out = {"train": [path]}, list[LeftOut]()
+    if path.is_dir():
+        files, left_out = files_of_parts(path, COLUMNS, packed=True)
     files |= {part: [file.expanduser()] for part, file in (parts.files if parts else {}).items()}
     for part, some in files.items():
         if len(some) > 1:

@@ -21,6 +21,7 @@ from labwright_nlp.data.texts import Length, Share, Texts
 from labwright_nlp.tokenizing import BETWEEN, Case, Kind, Pretrained, Vocabulary
 
 Column = Annotated[str, Field(min_length=1, description="the name of a column")]
+_BETWEEN = f" {BETWEEN} "  # the texts of a pair
 Several = Annotated[tuple[Column, ...], Field(min_length=1)]
 
 
@@ -148,7 +149,7 @@ class TextFiles(Texts):
         as_they_are = self.numbers or self.separator is not None
         columns = {name: table[name] if as_they_are else table.names(name) for name in self.labels}
         sides = [table[side] for side in self.texts]
-        between = f" {BETWEEN} " if self.pair else " "
+        between = _BETWEEN if self.pair else " "
         whole = sides[0] if len(sides) == 1 else Cells(map(between.join, zip(*sides, strict=True)))
         columns |= {name: table[name] for name in self.beside if name in table}
         return replace(table, columns={"text": whole, **columns}), left_out
@@ -171,7 +172,7 @@ class TextFiles(Texts):
     def texts_at(self, file: Path) -> Table:
         table = read_table(file, self.texts, written=self.format)
         sides = zip(*(table[side] for side in self.texts), strict=True)
-        return replace(table, columns={"text": Cells(map(("\t" if self.pair else " ").join, sides))})
+        return replace(table, columns={"text": Cells(map((_BETWEEN if self.pair else " ").join, sides))})
 
     def parse(self, line: str) -> tuple[Tensor, ...]:
         if not self.pair:
@@ -179,4 +180,11 @@ class TextFiles(Texts):
         sides = line.split("\t")
         if len(sides) != 2:
             raise LabwrightError(f"given {line[:60]!r}: a pair is two texts with a tab between them.")
-        return super().parse(f" {BETWEEN} ".join(sides))
+        return super().parse(_BETWEEN.join(sides))
+
+    def _parsed(self, text: str) -> tuple[Tensor, ...]:
+        if not self.pair:
+            return super()._parsed(text)
+        if not all(side.strip() for side in text.split(_BETWEEN)):
+            raise LabwrightError("the row lacks one of the two texts of a pair.")
+        return super().parse(text)

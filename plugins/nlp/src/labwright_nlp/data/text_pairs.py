@@ -80,6 +80,7 @@ class Pairs(PairedData, ABC):
         self._noticed = Noticed()
         self._left_out: list[LeftOut] = []
         self._told: list[str] = []
+        self._lines: dict[str, Table] = {}  # without their columns: where each pair is
         self.facts: Facts = {}  # of the training pairs
 
     @abstractmethod
@@ -123,6 +124,7 @@ class Pairs(PairedData, ABC):
         for name, part in rows.items():
             self._splits[name], lengths[name] = self._encoded(part)
             self._digests[name] = digest(part, ("translation", *self.beside))
+            self._lines[name] = replace(part, columns={})
         samples = samples_of({"train": rows["train"], **rows}, {setting: setting for setting in self.beside})
         for name, known in samples.items():
             vars(self._splits[name]).update(known)
@@ -131,6 +133,7 @@ class Pairs(PairedData, ABC):
             *self._told,
             *([] if weights_N is None else [about_weights(weights_N, self.beside["weight"])]),
             *noticing.cut(lengths, self.length),
+            *self._unknown(self._splits),
         ]
         self.facts = other_data.facts({"the number of tokens": torch.from_numpy(lengths["train"])})
 
@@ -147,6 +150,18 @@ class Pairs(PairedData, ABC):
         )
         return encoded, lengths_N
 
+    def _unknown(self, parts: Mapping[str, PairedTokens]) -> list[str]:
+        """A sentence for each side whose tokenizer knows little of the texts of a part."""
+        told: list[str] = []
+        for side, tokens in self.sides.items():
+            every = {name: split.sources if side == "text" else split.targets for name, split in parts.items()}
+            ids = {
+                f"the {side}s of {name}": np.concatenate([np.array(ids) for ids in some])
+                for name, some in every.items()
+            }
+            told += noticing.unknown(ids, tokens.unknown, self.tokenizer)
+        return told
+
     def _cut(self, side: str, ids: Sequence[int]) -> list[int]:
         whole: list[int] = self.sides[side].cut(np.array(ids), self.length).tolist()
         return whole
@@ -161,7 +176,9 @@ class Pairs(PairedData, ABC):
         other._splits, other._digests = {"test": encoded}, {"test": digest(rows, ("translation",))}
         other._noticed = Noticed()
         other._remarks = [
+            *rows.remarks,
             *noticing.cut({"it": lengths_N}, self.length),
+            *self._unknown({"it": encoded}),
             *drift(other_data.facts({"the number of tokens": torch.from_numpy(lengths_N)}), self.facts, len(rows)),
         ]
         return other
@@ -178,6 +195,9 @@ class Pairs(PairedData, ABC):
         untold = [Finding("texts", f"{len(same):,} texts are their own translation.", same)] if same else []
         return [*odd_texts({name: rows["text"] for name, rows in parts.items()}), *untold]
 
+    def place(self, split: str, index: int) -> str:
+        return self._lines[split].where(index)
+
     def inputs(self, path: Path) -> Iterable[tuple[str, Callable[[], tuple[Tensor, ...]]]] | None:
         """The texts of a table, or of all tables in a folder, with translations or without."""
         return self._texts(tables_at(path)[0]) if has_tables(path) else None
@@ -186,7 +206,12 @@ class Pairs(PairedData, ABC):
         for table in (read_table(file, {"text": self.columns["text"]}, written=self.format) for file in files):
             self._noticed.table(table.remarks)
             for row, text in enumerate(table["text"]):
-                yield table.where(row), partial(self.parse, text)
+                yield table.where(row), partial(self._parsed, text)
+
+    def _parsed(self, text: str) -> tuple[Tensor, ...]:
+        if not text.strip():
+            raise LabwrightError("the row has no text.")
+        return self.parse(text)
 
     def ports(self) -> tuple[Port, Port]:
         return model_folder.port(self.sides["text"], self.length, self.tokenizer, self._start), self._target_port()

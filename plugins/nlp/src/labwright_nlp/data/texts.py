@@ -256,7 +256,7 @@ class Texts(LabelledTexts):
     """Texts with a label each, in memory.
 
     What a split lacks is held out of the training part by its share, each class in proportion; the choice follows from
-    the texts themselves, so that equal texts stay together and new ones move few old ones.
+    the texts themselves, so that equal texts of a class stay together and new ones move few old ones.
 
     Args:
         seed: each holds out other texts; left out, the choice follows from the texts alone.

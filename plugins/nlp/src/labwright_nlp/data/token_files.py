@@ -111,12 +111,13 @@ class TokenFiles(Data):
         if path.is_dir():
             paths = sorted(file for file in path.iterdir() if file.suffix.lower() in _SUFFIXES)
         beside = (path if path.is_dir() else path.parent) / ABOUT
-        if beside.is_file() and (about := read_about(beside.parent)).vocab_size not in self._sizes():
+        about = read_about(beside.parent) if beside.is_file() else self.about
+        if about.vocab_size not in self._sizes():
             raise LabwrightError(
                 f"{beside} says vocab_size={about.vocab_size:,}, the run has {self.about.vocab_size:,}: ids of another "
                 "tokenizer, which mean other things."
             )
-        pieces = [_looked_at(file, self.about) for file in paths]
+        pieces = [_looked_at(file, about) for file in paths]
         if not pieces or min(map(len, pieces)) < 2:
             raise LabwrightError(f"{path} has no file ({' or '.join(_SUFFIXES)}) of two tokens or more in each.")
         other = copy(self)

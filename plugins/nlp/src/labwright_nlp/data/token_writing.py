@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sys
 import time
@@ -45,7 +46,7 @@ def write_tokens(
     assert isinstance(tokens, Pieces)
     about = About(vocab_size=tokens.size, dtype="uint16" if tokens.size <= 2**16 else "uint32", pad_id=tokens.pad_id)
     folder.mkdir(parents=True, exist_ok=True)
-    if (folder / ABOUT).is_file() and read_about(folder) != about:
+    if (folder / ABOUT).is_file() and (read_about(folder) != about or _other(folder, tokenizer)):
         raise LabwrightError(f"{folder} has token files of another tokenizer; write to another folder.")
     behind = [] if end is None else [tokens.inner.token_to_id(end)]
     if None in behind:
@@ -68,3 +69,12 @@ def write_tokens(
         shutil.copyfile(tokenizer / TOKENIZER, folder / TOKENIZER)
     sys.stderr.write(f"{file}: {texts_done:,} texts, {count:,} tokens\n")
     return count
+
+
+def _other(folder: Path, tokenizer: Path) -> bool:
+    """Whether token files have a tokenizer beside them that is another one."""
+    beside = folder / TOKENIZER
+    if not beside.is_file():
+        return False
+    ours, theirs = (json.loads(file.read_text(encoding="utf-8")) for file in (tokenizer / TOKENIZER, beside))
+    return bool(ours != theirs)
