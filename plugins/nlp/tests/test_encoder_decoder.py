@@ -243,6 +243,11 @@ def test_what_cannot_be_an_encoder_decoder_is_answered(folder: Path, pairs: Path
     assert "which encoder-decoder? start.run=FOLDER" in fault()
     assert "no model type 'barrt'; did you mean 'bart'?" in fault(architecture="barrt")
     assert "can't build an encoder-decoder 'bert'" in fault(architecture="bert")
+    by_n_grams = {"hidden_size": 16, "num_encoder_layers": 1, "num_decoder_layers": 1, "encoder_ffn_dim": 16}
+    by_n_grams |= {"num_encoder_attention_heads": 2, "num_decoder_attention_heads": 2, "decoder_ffn_dim": 16}
+    assert "by its cache of keys and values 'prophetnet' writes other texts" in fault(
+        architecture="prophetnet", options=by_n_grams
+    )
     other = shutil.copytree(folder, tmp_path / "other")
     config = json.loads((other / "config.json").read_text())
     del config["decoder_start_token_id"]

@@ -18,6 +18,8 @@ from labwright_nlp.models.caches import of_keys_and_values
 from labwright_nlp.ports import EncoderTokens, MaskedTokens
 
 _TRIED = 8  # tokens
+_WRITTEN = 2  # of these, as a target
+_ROUNDED = 2e-4  # of the deviation of logits, of which rounding is a hundredth
 # model types, or what stands in them, whose positions begin behind the padding's id
 _BEHIND_PADDING = (
     "camembert", "data2vec", "esm", "ibert", "lilt", "longformer", "luke", "markuplm", "mpnet", "roberta", "xmod",
@@ -92,9 +94,9 @@ def language_model(inputs: Tokens, architecture: str | None, options: dict[str, 
 def sequence_to_sequence(
     inputs: Tokens, outputs: TargetTokens, architecture: str | None, options: dict[str, Any]
 ) -> Any:
-    """A network that reads a text and writes another. Raises LabwrightError for one that can't be had, or used.
+    """A network that reads a text and writes another, with one table of vectors for the tokens of both.
 
-    It has one table of vectors for the tokens of both.
+    Raises LabwrightError for one that can't be had, or used, or whose cache gives other logits than the whole target.
     """
     # a target has its end beside what a source may have
     inputs = replace(
@@ -105,8 +107,20 @@ def sequence_to_sequence(
         network = _network(ENCODER_DECODER, inputs, architecture, options, **signs)
         _check(ENCODER_DECODER, network.config, inputs, ends=1)
         ids_T = _example(inputs)
+        target_BT = torch.tensor([[outputs.begin_id, *ids_T.tolist()[:_WRITTEN]]])
         with torch.no_grad(), _refusing(ENCODER_DECODER):
-            network.eval()(input_ids=ids_T[None], decoder_input_ids=torch.tensor([[outputs.begin_id]]), use_cache=False)
+            whole_V = network.eval()(input_ids=ids_T[None], decoder_input_ids=target_BT, use_cache=False).logits[0, -1]
+            cache: Any = None
+            for token in target_BT[0]:
+                step = {"decoder_input_ids": token[None, None], "past_key_values": cache, "use_cache": True}
+                told = network(input_ids=ids_T[None], **step)
+                cache = told.past_key_values
+    if not torch.allclose(told.logits[0, -1], whole_V, rtol=0, atol=_ROUNDED * float(whole_V.std())):
+        kind = network.config.model_type
+        raise LabwrightError(
+            f"model: by its cache of keys and values {kind!r} writes other texts than it learns from. "
+            f"model.architecture takes encoder-decoders such as {ENCODER_DECODER.known}."
+        )
     return network.train()
 
 
