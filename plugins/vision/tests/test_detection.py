@@ -330,6 +330,10 @@ def test_about_800_000_parameters_by_default() -> None:
         ({"bins": 1}, "one distance is always 0"),
         ({"pretrained": True}, "'residual' has no such weights"),
         ({"backbone": "resnet18", "norm": "group"}, "the backbone 'resnet18' has BatchNorm, as in 'bn1': choose one"),
+        (
+            {"backbone": "vit_tiny_patch16_224"},
+            r"timm can't give features of 'vit_tiny.*' for pictures of 64x64 .*\(224\)",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], told: str) -> None:
