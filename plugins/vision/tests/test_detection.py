@@ -223,6 +223,19 @@ def test_mistakes_are_counted_once_each() -> None:
     assert mistakes(picture, 0.85) == (1, 0, 1)
 
 
+def test_what_only_touches_a_crowd_is_a_mistake_as_it_is_to_coco() -> None:
+    # COCO takes a detection for the crowd's if half of it lies there: 12 of its 20 columns do, then 8
+    crowd, label = np.array([[8.0, 0.0, 90.0, 90.0]]), np.zeros(1, int)
+    for left, wrong in ((0.0, 0), (-4.0, 1)):
+        box = np.array([[left, 0.0, left + 20, 20.0]])
+        picture = Detected(box, np.array([0.9]), label, crowd, label, np.array([True]))
+        assert mistakes(picture, 0.5) == (0, wrong, 0)
+        there = Detected(crowd, np.array([0.8]), label, crowd, label, np.array([False]))
+        # the one that counts is found; before it comes another that doesn't count, or is wrong
+        precision = figures(evaluated([picture, there], ("cat",)), ("cat",))["map50"]
+        assert precision == pytest.approx(1 / (1 + wrong))
+
+
 def marked(height: int, width: int, box: tuple[int, int, int, int]) -> Sample:
     pixels = torch.full((3, height, width), 20, dtype=torch.uint8)
     left, top, right, bottom = box
