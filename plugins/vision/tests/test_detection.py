@@ -269,6 +269,14 @@ def test_boxes_follow_their_picture_through_every_change() -> None:
         assert seen > 30
 
 
+def test_of_a_crowd_what_is_seen_stays_one() -> None:
+    # a tenth of each is seen: too little to be looked for, but no background
+    wide = torch.tensor([[0.0, 0.0, 640.0, 40.0], [0.0, 0.0, 640.0, 40.0]])
+    sample = Sample(torch.zeros(3, 48, 64, dtype=torch.uint8), wide, torch.zeros(2).long(), torch.tensor([True, False]))
+    _, (seen,) = Zoom(0.0, True, False, 0.0)([sample].__getitem__, 1, torch.tensor([0]), 0, 0)
+    assert seen.crowd.tolist() == [True] and seen.boxes.tolist() == [[0.0, 0.0, 64.0, 40.0]]
+
+
 def test_a_mosaic_shows_what_its_boxes_say() -> None:
     samples = [marked(48, 64, (20, 14, 44, 34)) for _ in range(5)]
     zoom = Zoom(0.4, False, False, 1.0)
