@@ -126,6 +126,26 @@ def test_grad_cam_is_its_closed_form_behind_a_global_average():
         explained(nn.Linear(8, 2), Image(1, 8, 8), (torch.randn(1, 8),), "grad-cam")
 
 
+def test_grad_cam_looks_at_the_last_convolution_that_knows_of_places():
+    class Excited(Convolved):
+        """Its channels weighed by squeeze and excitation, whose convolution sees one place."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.excite = nn.Conv2d(2, 2, 1)
+
+        def forward(self, x_BCHW: Tensor) -> Tensor:
+            y_BCHW = self.second(self.first(x_BCHW).relu()).relu()
+            return self.head((y_BCHW * self.excite(y_BCHW.mean((2, 3), keepdim=True)).sigmoid()).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model, x = Excited(), torch.randn(4, 1, 8, 8)
+    maps = explained(model, Image(1, 8, 8), (x,), "grad-cam")
+    torch.testing.assert_close(maps, explained(model, Image(1, 8, 8), (x,), "grad-cam:second"))
+    assert max(len(row.unique()) for row in maps) > 1
+    assert not any(part._forward_hooks for part in model.modules())
+
+
 @pytest.mark.parametrize("method", ["integrated-gradients", "occlusion", "grad-cam"])
 def test_explanations_are_others_when_weights_are_randomised(method):
     """The sanity check of Adebayo et al. 2018: what rests on the picture alone would stay as it is."""
