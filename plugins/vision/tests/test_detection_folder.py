@@ -74,6 +74,38 @@ def test_a_part_that_is_not_told_is_held_out_by_name(tmp_path: Path) -> None:
     assert [*again.identity("test")] == [*data.identity("test")]
 
 
+def in_one_file(folder: Path) -> Path:
+    """COCO's annotations of all parts in one file, whose name tells none."""
+    notes = coco(folder) / "annotations"
+    tables = [json.loads(file.read_text()) for file in sorted(notes.iterdir())]
+    whole = {name: [row for table in tables for row in table[name]] for name in ("images", "annotations")}
+    for file in notes.iterdir():
+        file.unlink()
+    (folder / "all.json").write_text(json.dumps(whole | {"categories": tables[0]["categories"]}))
+    return folder
+
+
+def in_one_list(folder: Path, before: str = "", encoding: str = "utf-8") -> Path:
+    """JSON Lines without parts, of pictures in a folder for each."""
+    rows = []
+    for name, (part, boxes) in TRUE.items():
+        picture(folder / part / f"{name}.png")
+        row = {"boxes": [box for box, _ in boxes], "labels": [label for _, label in boxes]}
+        rows.append(json.dumps({"file": f"{before}{part}/{name}.png"} | row) + "\n")
+    (folder / "all.jsonl").write_text("".join(rows), encoding=encoding)
+    return folder
+
+
+@pytest.mark.parametrize("make", [in_one_file, in_one_list])
+def test_the_folder_of_a_picture_tells_its_part_where_annotations_do_not(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    data = prepared(make(tmp_path / "folder"))
+    assert boxes_of(data, "valid") == [TRUE["d"][1]]
+    assert boxes_of(data, "test") == [TRUE["e"][1]]
+    assert len(data.split("train") or ()) == 3
+
+
 def test_other_data_is_read_by_the_classes_of_the_run(tmp_path: Path) -> None:
     data = prepared(coco(tmp_path / "coco"))
     lines = jsonl(tmp_path / "lines")
