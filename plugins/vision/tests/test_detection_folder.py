@@ -106,6 +106,11 @@ def test_the_folder_of_a_picture_tells_its_part_where_annotations_do_not(
     assert len(data.split("train") or ()) == 3
 
 
+def test_lines_of_a_windows_editor_and_paths_from_here_are_read(tmp_path: Path) -> None:
+    data = prepared(in_one_list(tmp_path / "folder", "./", "utf-8-sig"))
+    assert boxes_of(data, "test") == [TRUE["e"][1]]
+
+
 def test_other_data_is_read_by_the_classes_of_the_run(tmp_path: Path) -> None:
     data = prepared(coco(tmp_path / "coco"))
     lines = jsonl(tmp_path / "lines")
