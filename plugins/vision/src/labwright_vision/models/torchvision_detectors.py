@@ -34,6 +34,8 @@ class TorchvisionDetector(nn.Module):
     training, as in torchvision's own reference. With `resnet50`, `width = 256` and `norm = "batch"` a detector has the
     parameters of torchvision's `fasterrcnn_resnet50_fpn` and so on, under the same names. As pictures are small, 500
     regions of a level and then 300 of a picture are looked at again, where torchvision's own looks at 2,000 and 1,000.
+    As there, R-CNN leaves out what scores below 0.05, and the worse of boxes of a class that overlap by more than half:
+    `task.score` and `task.overlap` can be stricter than that, not more lenient.
 
     Args:
         architecture: which of the detectors; "mask-rcnn" needs data with masks (`task.data.masks = true`).
