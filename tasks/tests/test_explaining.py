@@ -12,7 +12,7 @@ import pytest
 import torch
 from labwright import Classes, Data, Features, Image, LabwrightError, Tokens
 from labwright_tasks.classification import Classification
-from labwright_tasks.explaining import explained
+from labwright_tasks.explaining import check_explanations, explained
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
 
@@ -235,6 +235,10 @@ def test_explanations_that_a_report_cannot_draw_are_refused(command, tmp_path: P
     for recipe, method, said in (
         ("vision/digits", "gradcam", "task.explanations: no method is called 'gradcam'; did you mean 'grad-cam'?"),
         ("tabular/wine", "occlusion", "a report shows those of pictures and texts; these are Fields"),
+        ("vision/digits-mlp", "grad-cam", "task.explanations: MLP has no convolution, which grad-cam looks at."),
+        ("vision/digits", "grad-cam:secnd", "task.explanations: no convolution is called 'secnd'"),
     ):
         code, _, err = command("run", recipe, f"task.explanations={method}", "--folder", str(tmp_path / "run"))
         assert code == 2 and said in " ".join(err.split())
+    with pytest.raises(LabwrightError, match=r"task\.explanations: grad-cam is for pictures; these are Tokens"):
+        check_explanations("grad-cam", Tokens)
