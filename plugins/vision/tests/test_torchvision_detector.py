@@ -102,6 +102,15 @@ def test_what_it_finds_is_what_torchvision_finds(architecture: str) -> None:
             assert torch.equal(ours["masks"][row, :count], one["masks"][:, 0] >= 0.5)
 
 
+@pytest.mark.parametrize("size", [(64, 96), (40, 72), (66, 64)])
+def test_regions_are_looked_at_where_they_lie_whatever_a_picture_is_filled_up_to(size: tuple[int, int]) -> None:
+    # the strides of He et al.'s stages; torchvision guesses them from a height before it is filled up, 40 as 64
+    model = made("mask-rcnn", size, **TINY).eval()
+    with torch.no_grad():
+        model(torch.randn(1, 3, *size))
+    assert model.network.roi_heads.box_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+
+
 def test_what_retinanet_finds_is_what_torchvision_finds() -> None:
     model = made("retinanet", (40, 72), **TINY).eval()
     nn.init.normal_(model.network.head.classification_head.cls_logits.weight, std=0.1)

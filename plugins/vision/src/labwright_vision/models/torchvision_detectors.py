@@ -22,6 +22,7 @@ _DIVISIBLE = 32  # what the sides of a picture are filled up to, as torchvision 
 _LEVELS = 5  # of the pyramid, those made of the coarsest features included
 _GROUPS = 8  # channels of a group, about
 _STAGES = 5  # of a backbone, its first convolution included
+_POWERS = 2, 3, 4, 5  # of two, the strides of the stages that a pyramid of R-CNN stands on
 _RATIOS = 0.5, 1.0, 2.0  # of anchors
 _BOX_SIDE = 7  # cells along a side of what the second stage sees of a region
 _OF_LEVEL, _OF_PICTURE = 500, 300  # regions that may hold something, before and after those that overlap are dropped
@@ -302,6 +303,7 @@ def _two_stages(pyramid: nn.Module, classes: int, anchor: int, width: int, regio
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
     from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+    from torchvision.ops.poolers import LevelMapper
 
     sizes = tuple((anchor * 2**level,) for level in range(_LEVELS))
     given: dict[str, Any] = {
@@ -313,11 +315,14 @@ def _two_stages(pyramid: nn.Module, classes: int, anchor: int, width: int, regio
         **{f"rpn_pre_nms_top_n_{when}": _OF_LEVEL for when in ("train", "test")},
         **{f"rpn_post_nms_top_n_{when}": _OF_PICTURE for when in ("train", "test")},
     }
-    if not masks:
-        return FasterRCNN(pyramid, **given)
-    return MaskRCNN(
-        pyramid,
-        **given,
-        mask_head=MaskRCNNHeads(width, (width,) * 4, 1),
-        mask_predictor=MaskRCNNPredictor(width, width, classes + 1),
-    )
+    if masks:
+        given["mask_head"] = MaskRCNNHeads(width, (width,) * 4, 1)
+        given["mask_predictor"] = MaskRCNNPredictor(width, width, classes + 1)
+    network = (MaskRCNN if masks else FasterRCNN)(pyramid, **given)
+    heads = network.roi_heads
+    for pool in (heads.box_roi_pool, heads.mask_roi_pool) if masks else (heads.box_roi_pool,):
+        # told: it would guess them from the height before it is filled up, of 40 rows half of what they are
+        pool.scales = [2.0**-power for power in _POWERS]
+        sizes_of_levels = {"canonical_scale": pool.canonical_scale, "canonical_level": pool.canonical_level}
+        pool.map_levels = LevelMapper(_POWERS[0], _POWERS[-1], **sizes_of_levels)
+    return network
