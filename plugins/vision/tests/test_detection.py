@@ -22,7 +22,8 @@ from labwright_vision.detection.ports import Boxes, padded
 from labwright_vision.detection.report import mistakes
 from labwright_vision.models.detector import Detector
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torchvision import ops
 
 SMALL = (
@@ -337,6 +338,20 @@ def test_in_16_bits_a_distance_is_still_the_mean_of_its_probabilities() -> None:
     points = given["anchors"][..., :2]
     sides = torch.cat([points - given["boxes"][..., :2], given["boxes"][..., 2:] - points], dim=-1)
     torch.testing.assert_close(sides.double(), mean, rtol=0, atol=1e-3)
+
+
+def test_in_16_bits_a_distance_is_rounded_once() -> None:
+    torch.manual_seed(0)
+    model, raw = Detector(lw.Image(3, 64, 64), Boxes(NAMES), width=8, head_width=16).eval(), []
+    nn.init.normal_(model.box_head.weight)
+    model.box_head.register_forward_hook(lambda _layer, _given, output: raw.append(output.flatten(2).mT))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        given = model(torch.randn(1, 3, 64, 64))
+    assert raw[0].dtype == torch.bfloat16
+    wanted = functional.softplus(torch.cat(raw, dim=1).double() + 1) * given["anchors"][..., 2:]
+    points = given["anchors"][..., :2]
+    sides = torch.cat([points - given["boxes"][..., :2], given["boxes"][..., 2:] - points], dim=-1)
+    torch.testing.assert_close(sides.double(), wanted, rtol=0, atol=1e-4)
 
 
 def test_about_800_000_parameters_by_default() -> None:

@@ -104,15 +104,15 @@ class Detector(nn.Module):
         anchors_A3 = _points(features_BCHW, stride)
         anchors_BA3 = anchors_A3.expand(raw_BAD.shape[0], -1, -1)
         found = {"logits": logits_BAC, "anchors": anchors_BA3}
+        exact = torch.promote_types(raw_BAD.dtype, torch.float32)  # 16 bits would be half a pixel off
         if self.bins:
             # a level's scale sharpens or flattens its probabilities
             found["distances"] = raw_BAD.unflatten(2, (4, self.bins)) * scale
-            exact = torch.promote_types(raw_BAD.dtype, torch.float32)  # 16 bits would be half a pixel off
             steps_R = torch.arange(self.bins, device=raw_BAD.device, dtype=exact)
             with torch.autocast(raw_BAD.device.type, enabled=False):
                 far_BA4 = found["distances"].softmax(-1, dtype=exact) @ steps_R
         else:
-            far_BA4 = functional.softplus(raw_BAD * scale + 1)  # about 1.3 strides at first
+            far_BA4 = functional.softplus(raw_BAD.to(exact) * scale + 1)  # about 1.3 strides at first
         points, far = anchors_BA3[..., :2], far_BA4 * stride
         return found | {"boxes": torch.cat([points - far[..., :2], points + far[..., 2:]], dim=-1)}
 
