@@ -123,7 +123,9 @@ class TorchvisionDetector(nn.Module):
 
         height, width = x_BCHW.shape[2:]
         filled = functional.pad(x_BCHW, (0, -width % _DIVISIBLE, 0, -height % _DIVISIBLE))
-        return ImageList(filled, [(height, width)] * count), self.network.backbone(filled)
+        # the anchors have their type
+        features = {name: _exact(level) for name, level in self.network.backbone(filled).items()}
+        return ImageList(filled, [(height, width)] * count), features
 
     def _dense(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         images, features = self._seen(x_BCHW, 1)  # all have the same anchors, and a graph any number of pictures
@@ -145,6 +147,28 @@ class TorchvisionDetector(nn.Module):
             "boxes": boxes_BA4.view_as(deltas_BA4),
             "anchors": anchors_A3.expand(deltas_BA4.shape[0], -1, -1),
         }
+
+
+class _ExactCoder:
+    """A coder of boxes of torchvision that gives them in float32 at least, by `decode` and `decode_single`.
+
+    In 16 bits, as autocast has it, the corners of regions and of what is found were pixels off.
+    """
+
+    def __init__(self, coder: Any) -> None:
+        self.encode, self._coder = coder.encode, coder
+
+    def decode(self, codes: Tensor, boxes: list[Tensor]) -> Tensor:
+        decoded: Tensor = self._coder.decode(_exact(codes), boxes)
+        return decoded
+
+    def decode_single(self, codes: Tensor, boxes: Tensor) -> Tensor:
+        decoded: Tensor = self._coder.decode_single(_exact(codes), boxes)
+        return decoded
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _rows(targets: Mapping[str, Tensor], first: int) -> Iterator[dict[str, Tensor]]:
@@ -295,7 +319,9 @@ def _retinanet(pyramid: nn.Module, classes: int, anchor: int, norm: str) -> Any:
     anchors = AnchorGenerator(sizes, (_RATIOS,) * _LEVELS)
     in_head = _group_norm if norm == "group" else None
     head = RetinaNetHead(pyramid.out_channels, anchors.num_anchors_per_location()[0], classes, norm_layer=in_head)
-    return RetinaNet(pyramid, classes, anchor_generator=anchors, head=head)
+    network = RetinaNet(pyramid, classes, anchor_generator=anchors, head=head)
+    network.box_coder = _ExactCoder(network.box_coder)
+    return network
 
 
 def _two_stages(pyramid: nn.Module, classes: int, anchor: int, width: int, regions: int, masks: bool) -> Any:
@@ -320,6 +346,8 @@ def _two_stages(pyramid: nn.Module, classes: int, anchor: int, width: int, regio
         given["mask_predictor"] = MaskRCNNPredictor(width, width, classes + 1)
     network = (MaskRCNN if masks else FasterRCNN)(pyramid, **given)
     heads = network.roi_heads
+    for part in (network.rpn, heads):
+        part.box_coder = _ExactCoder(part.box_coder)
     for pool in (heads.box_roi_pool, heads.mask_roi_pool) if masks else (heads.box_roi_pool,):
         # told: it would guess them from the height before it is filled up, of 40 rows half of what they are
         pool.scales = [2.0**-power for power in _POWERS]
