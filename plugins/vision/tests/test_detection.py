@@ -342,9 +342,14 @@ def test_in_16_bits_a_distance_is_still_the_mean_of_its_probabilities() -> None:
 
 def test_in_16_bits_a_distance_is_rounded_once() -> None:
     torch.manual_seed(0)
-    model, raw = Detector(lw.Image(3, 64, 64), Boxes(NAMES), width=8, head_width=16).eval(), []
+    model = Detector(lw.Image(3, 64, 64), Boxes(NAMES), width=8, head_width=16).eval()
     nn.init.normal_(model.box_head.weight)
-    model.box_head.register_forward_hook(lambda _layer, _given, output: raw.append(output.flatten(2).mT))
+    raw: list[Tensor] = []
+
+    def kept(_layer: nn.Module, _given: tuple[Tensor, ...], output: Tensor) -> None:
+        raw.append(output.flatten(2).mT)
+
+    model.box_head.register_forward_hook(kept)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         given = model(torch.randn(1, 3, 64, 64))
     assert raw[0].dtype == torch.bfloat16
