@@ -12,7 +12,7 @@ import pytest
 import torch
 from labwright import Classes, Data, Features, Image, LabwrightError, Tokens
 from labwright_tasks.classification import Classification
-from labwright_tasks.explaining import explained
+from labwright_tasks.explaining import check_explanations, explained
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812 - its customary name
 
@@ -126,6 +126,26 @@ def test_grad_cam_is_its_closed_form_behind_a_global_average():
         explained(nn.Linear(8, 2), Image(1, 8, 8), (torch.randn(1, 8),), "grad-cam")
 
 
+def test_grad_cam_looks_at_the_last_convolution_that_knows_of_places():
+    class Excited(Convolved):
+        """Its channels weighed by squeeze and excitation, whose convolution sees one place."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.excite = nn.Conv2d(2, 2, 1)
+
+        def forward(self, x_BCHW: Tensor) -> Tensor:
+            y_BCHW = self.second(self.first(x_BCHW).relu()).relu()
+            return self.head((y_BCHW * self.excite(y_BCHW.mean((2, 3), keepdim=True)).sigmoid()).mean((2, 3)))
+
+    torch.manual_seed(0)
+    model, x = Excited(), torch.randn(4, 1, 8, 8)
+    maps = explained(model, Image(1, 8, 8), (x,), "grad-cam")
+    torch.testing.assert_close(maps, explained(model, Image(1, 8, 8), (x,), "grad-cam:second"))
+    assert max(len(row.unique()) for row in maps) > 1
+    assert not any(part._forward_hooks for part in model.modules())
+
+
 @pytest.mark.parametrize("method", ["integrated-gradients", "occlusion", "grad-cam"])
 def test_explanations_are_others_when_weights_are_randomised(method):
     """The sanity check of Adebayo et al. 2018: what rests on the picture alone would stay as it is."""
@@ -215,6 +235,10 @@ def test_explanations_that_a_report_cannot_draw_are_refused(command, tmp_path: P
     for recipe, method, said in (
         ("vision/digits", "gradcam", "task.explanations: no method is called 'gradcam'; did you mean 'grad-cam'?"),
         ("tabular/wine", "occlusion", "a report shows those of pictures and texts; these are Fields"),
+        ("vision/digits-mlp", "grad-cam", "task.explanations: MLP has no convolution, which grad-cam looks at."),
+        ("vision/digits", "grad-cam:secnd", "task.explanations: no convolution is called 'secnd'"),
     ):
         code, _, err = command("run", recipe, f"task.explanations={method}", "--folder", str(tmp_path / "run"))
         assert code == 2 and said in " ".join(err.split())
+    with pytest.raises(LabwrightError, match=r"task\.explanations: grad-cam is for pictures; these are Tokens"):
+        check_explanations("grad-cam", Tokens)

@@ -22,7 +22,8 @@ from labwright_vision.detection.ports import Boxes, padded
 from labwright_vision.detection.report import mistakes
 from labwright_vision.models.detector import Detector
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn import functional
 from torchvision import ops
 
 SMALL = (
@@ -223,6 +224,19 @@ def test_mistakes_are_counted_once_each() -> None:
     assert mistakes(picture, 0.85) == (1, 0, 1)
 
 
+def test_what_only_touches_a_crowd_is_a_mistake_as_it_is_to_coco() -> None:
+    # COCO takes a detection for the crowd's if half of it lies there: 12 of its 20 columns do, then 8
+    crowd, label = np.array([[8.0, 0.0, 90.0, 90.0]]), np.zeros(1, int)
+    for left, wrong in ((0.0, 0), (-4.0, 1)):
+        box = np.array([[left, 0.0, left + 20, 20.0]])
+        picture = Detected(box, np.array([0.9]), label, crowd, label, np.array([True]))
+        assert mistakes(picture, 0.5) == (0, wrong, 0)
+        there = Detected(crowd, np.array([0.8]), label, crowd, label, np.array([False]))
+        # the one that counts is found; before it comes another that doesn't count, or is wrong
+        precision = figures(evaluated([picture, there], ("cat",)), ("cat",))["map50"]
+        assert precision == pytest.approx(1 / (1 + wrong))
+
+
 def marked(height: int, width: int, box: tuple[int, int, int, int]) -> Sample:
     pixels = torch.full((3, height, width), 20, dtype=torch.uint8)
     left, top, right, bottom = box
@@ -254,6 +268,14 @@ def test_boxes_follow_their_picture_through_every_change() -> None:
                 assert sample.boxes.tolist()[0] == pytest.approx(around(picture)[0], abs=1.5)
                 seen += 1
         assert seen > 30
+
+
+def test_of_a_crowd_what_is_seen_stays_one() -> None:
+    # a tenth of each is seen: too little to be looked for, but no background
+    wide = torch.tensor([[0.0, 0.0, 640.0, 40.0], [0.0, 0.0, 640.0, 40.0]])
+    sample = Sample(torch.zeros(3, 48, 64, dtype=torch.uint8), wide, torch.zeros(2).long(), torch.tensor([True, False]))
+    _, (seen,) = Zoom(0.0, True, False, 0.0)([sample].__getitem__, 1, torch.tensor([0]), 0, 0)
+    assert seen.crowd.tolist() == [True] and seen.boxes.tolist() == [[0.0, 0.0, 64.0, 40.0]]
 
 
 def test_a_mosaic_shows_what_its_boxes_say() -> None:
@@ -318,6 +340,25 @@ def test_in_16_bits_a_distance_is_still_the_mean_of_its_probabilities() -> None:
     torch.testing.assert_close(sides.double(), mean, rtol=0, atol=1e-3)
 
 
+def test_in_16_bits_a_distance_is_rounded_once() -> None:
+    torch.manual_seed(0)
+    model = Detector(lw.Image(3, 64, 64), Boxes(NAMES), width=8, head_width=16).eval()
+    nn.init.normal_(model.box_head.weight)
+    raw: list[Tensor] = []
+
+    def kept(_layer: nn.Module, _given: tuple[Tensor, ...], output: Tensor) -> None:
+        raw.append(output.flatten(2).mT)
+
+    model.box_head.register_forward_hook(kept)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        given = model(torch.randn(1, 3, 64, 64))
+    assert raw[0].dtype == torch.bfloat16
+    wanted = functional.softplus(torch.cat(raw, dim=1).double() + 1) * given["anchors"][..., 2:]
+    points = given["anchors"][..., :2]
+    sides = torch.cat([points - given["boxes"][..., :2], given["boxes"][..., 2:] - points], dim=-1)
+    torch.testing.assert_close(sides.double(), wanted, rtol=0, atol=1e-4)
+
+
 def test_about_800_000_parameters_by_default() -> None:
     model = Detector(lw.Image(3, 64, 64), Boxes(NAMES))
     assert 700_000 < sum(parameter.numel() for parameter in model.parameters()) < 900_000
@@ -330,6 +371,10 @@ def test_about_800_000_parameters_by_default() -> None:
         ({"bins": 1}, "one distance is always 0"),
         ({"pretrained": True}, "'residual' has no such weights"),
         ({"backbone": "resnet18", "norm": "group"}, "the backbone 'resnet18' has BatchNorm, as in 'bn1': choose one"),
+        (
+            {"backbone": "vit_tiny_patch16_224"},
+            r"timm can't give features of 'vit_tiny.*' for pictures of 64x64 .*\(224\)",
+        ),
     ],
 )
 def test_settings_that_cannot_be_are_refused(settings: dict[str, object], told: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -74,6 +75,50 @@ def test_a_part_that_is_not_told_is_held_out_by_name(tmp_path: Path) -> None:
     assert [*again.identity("test")] == [*data.identity("test")]
 
 
+def in_one_file(folder: Path) -> Path:
+    """COCO's annotations of all parts in one file, whose name tells none."""
+    notes = coco(folder) / "annotations"
+    tables = [json.loads(file.read_text()) for file in sorted(notes.iterdir())]
+    whole = {name: [row for table in tables for row in table[name]] for name in ("images", "annotations")}
+    for file in notes.iterdir():
+        file.unlink()
+    (folder / "all.json").write_text(json.dumps(whole | {"categories": tables[0]["categories"]}))
+    return folder
+
+
+def in_one_list(folder: Path, before: str = "", encoding: str = "utf-8") -> Path:
+    """JSON Lines without parts, of pictures in a folder for each."""
+    rows = []
+    for name, (part, boxes) in TRUE.items():
+        picture(folder / part / f"{name}.png")
+        row = {"boxes": [box for box, _ in boxes], "labels": [label for _, label in boxes]}
+        rows.append(json.dumps({"file": f"{before}{part}/{name}.png"} | row) + "\n")
+    (folder / "all.jsonl").write_text("".join(rows), encoding=encoding)
+    return folder
+
+
+@pytest.mark.parametrize("make", [in_one_file, in_one_list])
+def test_the_folder_of_a_picture_tells_its_part_where_annotations_do_not(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    data = prepared(make(tmp_path / "folder"))
+    assert boxes_of(data, "valid") == [TRUE["d"][1]]
+    assert boxes_of(data, "test") == [TRUE["e"][1]]
+    assert len(data.split("train") or ()) == 3
+
+
+def test_lines_of_a_windows_editor_and_paths_from_here_are_read(tmp_path: Path) -> None:
+    data = prepared(in_one_list(tmp_path / "folder", "./", "utf-8-sig"))
+    assert boxes_of(data, "test") == [TRUE["e"][1]]
+
+
+def test_a_list_of_voc_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    folder = voc(tmp_path / "voc")
+    (folder / "ImageSets" / "Main" / "train.txt").write_bytes("\xe4\n".encode("latin-1"))
+    with pytest.raises(LabwrightError, match=r"train\.txt can't be read as text"):
+        prepared(folder)
+
+
 def test_other_data_is_read_by_the_classes_of_the_run(tmp_path: Path) -> None:
     data = prepared(coco(tmp_path / "coco"))
     lines = jsonl(tmp_path / "lines")
@@ -115,6 +160,10 @@ def changed(folder: Path, change: Callable[[dict[str, list[dict[str, object]]]],
         (lambda t: t["categories"][0].pop("name"), "categories[0] has no 'name'"),
         (lambda t: t.update(categories=None), "no list 'categories'"),
         (lambda t: t["categories"][0].update(name="lion"), "categories aren't those of"),
+        (lambda t: t["categories"][0].update(id="cat"), "categories[0] has the id 'cat'; it is a whole number"),
+        (lambda t: t["images"][0].update(id=[0]), "images[0] has the id [0]; it is a whole number or a text"),
+        (lambda t: t["annotations"][0].update(category_id=[3]), "category [3], which has no name"),
+        (lambda t: t["annotations"][0].update(image_id=[0]), "image [0], which isn't among its images"),
     ],
 )
 def test_annotations_that_cannot_be_are_refused_in_a_line(tmp_path: Path, change: object, told: str) -> None:
@@ -143,6 +192,7 @@ def test_what_is_damaged_can_be_left_out(tmp_path: Path) -> None:
         (voc, "Annotations/a.xml", "<annotation><object><name>cat</name></object></annotation>", "no bndbox"),
         (voc, "Annotations/a.xml", "<annotation><object></object></annotation>", "object 1 has no name"),
         (voc, "ImageSets/Main/test.txt", "a\n", "'a' is in 'train' as well"),
+        (voc, "Annotations/a.xml", "<a><size><width>inf</width><height>4</height></size></a>", "its size is no two"),
         (yolo, "classes.txt", "cat\n\ndog\n", "classes.txt:2 is empty"),
         (yolo, "classes.txt", "dog\ndog\n", "classes.txt:2: 'dog' is the name of another class"),
         (yolo, "labels/val/classes.txt", "dog\ncat\n", "its classes aren't those of"),
@@ -279,12 +329,13 @@ def test_a_picture_the_camera_turned_is_refused_where_its_boxes_were_not(tmp_pat
         prepared(folder)
 
 
-def test_a_size_that_cocos_file_does_not_know_is_that_of_the_picture(tmp_path: Path) -> None:
+@pytest.mark.parametrize("unknown", [None, math.nan])
+def test_a_size_that_cocos_file_does_not_know_is_that_of_the_picture(tmp_path: Path, unknown: float | None) -> None:
     folder = coco(tmp_path / "coco")
     known = prepared(folder).split("train")
     for file in (folder / "annotations").iterdir():
         told = json.loads(file.read_text())
-        told["images"] = [row | {"width": None} for row in told["images"]]
+        told["images"] = [row | {"width": unknown} for row in told["images"]]
         file.write_text(json.dumps(told))
     read = prepared(folder).split("train")
     assert known is not None and read is not None and len(read) == len(known)

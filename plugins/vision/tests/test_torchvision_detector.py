@@ -102,6 +102,30 @@ def test_what_it_finds_is_what_torchvision_finds(architecture: str) -> None:
             assert torch.equal(ours["masks"][row, :count], one["masks"][:, 0] >= 0.5)
 
 
+@pytest.mark.parametrize("size", [(64, 96), (40, 72), (66, 64)])
+def test_regions_are_looked_at_where_they_lie_whatever_a_picture_is_filled_up_to(size: tuple[int, int]) -> None:
+    # the strides of He et al.'s stages; torchvision guesses them from a height before it is filled up, 40 as 64
+    model = made("mask-rcnn", size, **TINY).eval()
+    with torch.no_grad():
+        model(torch.randn(1, 3, *size))
+    assert model.network.roi_heads.box_roi_pool.scales == [1 / 4, 1 / 8, 1 / 16, 1 / 32]
+
+
+@pytest.mark.parametrize("architecture", ["faster-rcnn", "retinanet"])
+def test_in_16_bits_boxes_are_no_rounder_than_in_32(architecture: str) -> None:
+    # bfloat16 knows 8 digits: at 600 pixels the next is 4 further
+    model, x_BCHW = made(architecture, (32, 608), **TINY).eval(), torch.randn(1, 3, 32, 608)
+    with torch.no_grad():
+        exact = model(x_BCHW)
+        with torch.autocast("cpu", torch.bfloat16):
+            given = model(x_BCHW)
+    assert given["boxes"].dtype == torch.float32
+    if architecture == "retinanet":
+        assert torch.equal(given["anchors"], exact["anchors"])
+    inner = given["boxes"][(given["boxes"] > 256) & (given["boxes"] < 608)]
+    assert bool((inner.bfloat16().float() != inner).any())
+
+
 def test_what_retinanet_finds_is_what_torchvision_finds() -> None:
     model = made("retinanet", (40, 72), **TINY).eval()
     nn.init.normal_(model.network.head.classification_head.cls_logits.weight, std=0.1)

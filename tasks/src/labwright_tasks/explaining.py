@@ -57,13 +57,22 @@ def explained(
 
 def check_explanations(method: str, item: type[Port]) -> None:
     """Raises LabwrightError unless there is such a method and a report can draw what it says of such inputs."""
-    _method(method, "task.explanations")
+    name, _ = _method(method, "task.explanations")
     if not issubclass(item, Image | Tokens):
         raise LabwrightError(
             f"task.explanations: a report shows those of pictures and texts; these are {item.__name__}. "
             "`labwright predict RUN --explain METHOD` has a score for each number."
         )
+    if name == "grad-cam":
+        _of_pictures(item, "task.explanations")
     _captum("task.explanations")
+
+
+def check_explained(method: str, model: nn.Module) -> None:
+    """Raises LabwrightError for a model without the convolution that a report's explanations look at."""
+    name, layer = _method(method, "task.explanations")
+    if name == "grad-cam":
+        _convolutions(model, layer, "task.explanations")
 
 
 def _method(method: str, where: str) -> tuple[str, str]:
@@ -192,22 +201,36 @@ def _of_embeddings(model: nn.Module, port: Tokens, inputs: tuple[Tensor, ...], c
     return scores.detach().sum(2)
 
 
-@torch.no_grad()
 def _looked_up(model: nn.Module, inputs: tuple[Tensor, ...]) -> nn.Module | None:
     """The embedding that is given the tokens as they are."""
+
+    def of_tokens(given: Tensor, output: Tensor) -> bool:
+        return torch.equal(given, inputs[0]) and output.shape[:2] == inputs[0].shape
+
+    return next(iter(_called(model, inputs, nn.Embedding, of_tokens)), None)
+
+
+@torch.no_grad()
+def _called(
+    model: nn.Module,
+    inputs: tuple[Tensor, ...],
+    kind: type[nn.Module],
+    suits: Callable[[Tensor, Tensor], bool],
+) -> list[nn.Module]:
+    """The layers of a kind, as they are called, of which what they are given and what they return suits."""
     found: list[nn.Module] = []
 
     def seen(layer: nn.Module, given: tuple[Tensor, ...], output: Tensor) -> None:
-        if torch.equal(given[0], inputs[0]) and output.shape[:2] == inputs[0].shape:
+        if suits(given[0], output):
             found.append(layer)
 
-    hooks = [part.register_forward_hook(seen) for part in model.modules() if isinstance(part, nn.Embedding)]
+    hooks = [part.register_forward_hook(seen) for part in model.modules() if isinstance(part, kind)]
     try:
         model(*inputs)
     finally:
         for hook in hooks:
             hook.remove()
-    return found[0] if found else None
+    return found
 
 
 @torch.no_grad()
@@ -240,14 +263,14 @@ def occlusion(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], classes_
 def grad_cam(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], classes_B: Tensor, layer: str = "") -> Tensor:
     """The channels of a convolution, weighed by the mean gradient of the class's logit, where they speak for it.
 
-    The layer is the last convolution of the model, or the one named. Its map is enlarged to the picture.
+    The layer is the model's last convolution whose map has several places, or the one named. Its map is enlarged to the
+    picture.
 
     Source: Selvaraju et al. 2017, "Grad-CAM", equations 1 and 2.
     """
     x = inputs[0]
-    if not isinstance(port, Image):
-        raise LabwrightError(f"--explain: grad-cam is for pictures; these are {type(port).__name__}.")
-    convolution = _convolution(model, layer)
+    _of_pictures(type(port), "--explain")
+    convolution = _convolution(model, inputs, layer)
     shown = x.detach().requires_grad_()  # or a model that is frozen has no gradients
     attribution = _captum()
     scores = attribution.LayerGradCam(model, convolution).attribute(
@@ -257,17 +280,34 @@ def grad_cam(model: nn.Module, port: Port, inputs: tuple[Tensor, ...], classes_B
     return map_B1HW.expand_as(x) / x.shape[1]
 
 
-def _convolution(model: nn.Module, layer: str) -> nn.Module:
-    """The last convolution, or the one of that name. Raises LabwrightError with the names there are."""
-    convolutions = {name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)}
+def _of_pictures(item: type[Port], where: str) -> None:
+    if not issubclass(item, Image):
+        raise LabwrightError(f"{where}: grad-cam is for pictures; these are {item.__name__}.")
+
+
+def _convolutions(model: nn.Module, layer: str, where: str) -> dict[str, nn.Module]:
+    """All by their names. Raises LabwrightError with these where none is called as `layer`, or there is none at all."""
+    convolutions: dict[str, nn.Module] = {
+        name: part for name, part in model.named_modules() if isinstance(part, nn.Conv2d)
+    }
     if not convolutions:
-        raise LabwrightError(f"--explain: {type(model).__name__} has no convolution, which grad-cam looks at.")
+        raise LabwrightError(f"{where}: {type(model).__name__} has no convolution, which grad-cam looks at.")
     if layer and layer not in convolutions:
         raise LabwrightError(
-            f"--explain: no convolution is called {layer!r}{nearest(layer, convolutions)} There are "
+            f"{where}: no convolution is called {layer!r}{nearest(layer, convolutions)} There are "
             f"{listed(convolutions)}."
         )
-    return convolutions[layer or [*convolutions][-1]]
+    return convolutions
+
+
+def _convolution(model: nn.Module, inputs: tuple[Tensor, ...], layer: str) -> nn.Module:
+    """The last convolution of a map, or the one of that name."""
+    convolutions = _convolutions(model, layer, "--explain")
+    if layer:
+        return convolutions[layer]
+    # that of squeeze and excitation, or one behind the pooling, sees one place: its map would be all of one colour
+    maps = _called(model, inputs, nn.Conv2d, lambda _, output: output.shape[2:].numel() > 1)
+    return next((one for one in reversed(convolutions.values()) if one in maps), [*convolutions.values()][-1])
 
 
 def _parts(x: Tensor) -> Tensor:

@@ -24,21 +24,25 @@ from labwright import (
 )
 from torch import Tensor
 
+from labwright_tasks.classification import Classification
+from labwright_tasks.explaining import check_explained
 from labwright_tasks.schedules import ReduceOnPlateau, Step
 
 _MB, _GB = 1e6, 1e9
 
 
 def check(experiment: Experiment, built: Built, folder: Path | None) -> None:
-    """Look at what was built and tried: `valid` for the best weights, the first loss, memory, and room for checkpoints.
+    """Look at what was built: `valid` for the best weights, explanations, the first loss, memory, room for checkpoints.
 
     Args:
         experiment: says how long it trains, and what it keeps.
         built: of the experiment; it is as before afterwards, but for what the core keeps itself.
         folder: where checkpoints would be written; None: nowhere.
 
-    Raises LabwrightError for what ends the run, or would change it without a word.
+    Raises LabwrightError for what ends the run, or would change it or its report without a word.
     """
+    if isinstance(built.task, Classification) and built.task.explanations:
+        check_explained(built.task.explanations, built.model)
     train = experiment.train
     if train.final == "best" and built.task.part("valid") is None:
         raise LabwrightError(

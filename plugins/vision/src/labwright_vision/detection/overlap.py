@@ -19,6 +19,12 @@ def iou(boxes: Tensor, others: Tensor) -> Tensor:
     return overlap / union.clamp(min=_EPSILON)
 
 
+def within(boxes: Tensor, others: Tensor) -> Tensor:
+    """How much of the boxes lies in the others, a share of their area: COCO's measure where the others are crowds."""
+    overlap, _ = _overlap_and_union(boxes, others)
+    return overlap / _sides(boxes).prod(-1).clamp(min=_EPSILON)
+
+
 def giou_loss(boxes: Tensor, others: Tensor) -> Tensor:
     """1 - generalised IoU, 0 to 2: what the smallest box around both has beside them counts against it.
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from labwright_vision.detection.drawing import Found, drawn
 from labwright_vision.detection.metrics import Detected, Kind, evaluated, figures
-from labwright_vision.detection.overlap import iou
+from labwright_vision.detection.overlap import iou, within
 from labwright_vision.detection.run_lengths import Runs, decoded
 
 _SHOWN = 12  # pictures
@@ -39,7 +39,7 @@ def mistakes(picture: Detected, score: float) -> tuple[int, int, int]:
     """How many detections of at least `score` are right, how many are wrong, and how many boxes are missed.
 
     The best detection takes the box of its class that it overlaps most, by one half at least. Those that are wrong
-    but overlap a crowd count as neither.
+    but lie in a crowd of it, by one half at least, count as neither.
     """
     true_N4 = torch.from_numpy(picture.true_boxes)
     free = ~picture.crowd
@@ -52,7 +52,9 @@ def mistakes(picture: Detected, score: float) -> tuple[int, int, int]:
         if candidates_N.size and candidates_N.max() >= _RIGHT:
             free[candidates_N.argmax()] = False
             right += 1
-        elif not (overlaps_N * picture.crowd > 0).any():
+            continue
+        ignored_N = picture.crowd & (picture.true_labels == label)
+        if not (within(torch.from_numpy(box), true_N4).numpy()[ignored_N] >= _RIGHT).any():
             wrong += 1
     return right, wrong, count - right
 

@@ -10,7 +10,7 @@ from labwright_tasks.dense_labels import PositionClasses
 from pydantic import Field
 from torch import Tensor, nn
 
-from labwright_vision.models.timm import check_option, reason
+from labwright_vision.models.timm import check_option, reason, tried
 from labwright_vision.models.unet import enlarged
 
 _BESIDE = 48  # channels that the finer features are reduced to: Chen et al. 2018, table 1
@@ -108,10 +108,7 @@ def _features(name: str, inputs: Image, pretrained: bool, options: dict[str, Any
             network: Any = timm.create_model(name, **{"output_stride": _COARSE, **given})
         except (TypeError, NotImplementedError, AssertionError):  # one whose strides are what they are
             network = timm.create_model(name, **given)
-        with torch.no_grad():
-            features = network.eval()(torch.zeros(1, inputs.channels, inputs.height, inputs.width))
-        assert [feature.shape[1] for feature in features] == network.feature_info.channels(), "its channels come last"
-        return network.train()
+        return tried(network, inputs)
     except Exception as error:  # the builders behind 1,000 names raise anything
         raise LabwrightError(
             f"model.backbone: timm can't give features of {name!r} for pictures of {inputs.height}x{inputs.width} "

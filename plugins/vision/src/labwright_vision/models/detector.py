@@ -13,6 +13,7 @@ from torch.nn import functional
 
 from labwright_vision.detection.ports import Boxes
 from labwright_vision.models.residual import Conv, Residual
+from labwright_vision.models.timm import reason, tried
 
 _LEVELS = 3  # of the pyramid: strides 8, 16 and 32
 _PRIOR = 0.01  # how probable each class is at first: Lin et al. 2017, section 4.1
@@ -36,7 +37,8 @@ class Detector(nn.Module):
             `dfl`, such as 16; the mean is the side's. 0: a distance is one number.
         norm: norm of the pyramid, the head and the residual backbone; "group" suits small batches.
 
-    Raises LabwrightError for GroupNorm beside a backbone of timm that has BatchNorm.
+    Raises LabwrightError for GroupNorm beside a backbone of timm that has BatchNorm, and for one that can't give
+    features of such pictures.
     """
 
     def __init__(
@@ -63,7 +65,7 @@ class Detector(nn.Module):
             self.backbone: nn.Module = Residual(inputs.channels, width, depth, norm)
             channels, strides = [4 * width, 6 * width, 8 * width], [8, 16, 32]
         else:
-            self.backbone, channels, strides = _of_timm(backbone, inputs.channels, pretrained)
+            self.backbone, channels, strides = _of_timm(backbone, inputs, pretrained)
         self.strides = tuple(strides)
         self.lateral = nn.ModuleList(Conv(channel, head_width, norm, kernel=1) for channel in channels)
         self.smooth = nn.ModuleList(Conv(head_width, head_width, norm) for _ in channels)
@@ -102,15 +104,15 @@ class Detector(nn.Module):
         anchors_A3 = _points(features_BCHW, stride)
         anchors_BA3 = anchors_A3.expand(raw_BAD.shape[0], -1, -1)
         found = {"logits": logits_BAC, "anchors": anchors_BA3}
+        exact = torch.promote_types(raw_BAD.dtype, torch.float32)  # 16 bits would be half a pixel off
         if self.bins:
             # a level's scale sharpens or flattens its probabilities
             found["distances"] = raw_BAD.unflatten(2, (4, self.bins)) * scale
-            exact = torch.promote_types(raw_BAD.dtype, torch.float32)  # 16 bits would be half a pixel off
             steps_R = torch.arange(self.bins, device=raw_BAD.device, dtype=exact)
             with torch.autocast(raw_BAD.device.type, enabled=False):
                 far_BA4 = found["distances"].softmax(-1, dtype=exact) @ steps_R
         else:
-            far_BA4 = functional.softplus(raw_BAD * scale + 1)  # about 1.3 strides at first
+            far_BA4 = functional.softplus(raw_BAD.to(exact) * scale + 1)  # about 1.3 strides at first
         points, far = anchors_BA3[..., :2], far_BA4 * stride
         return found | {"boxes": torch.cat([points - far[..., :2], points + far[..., 2:]], dim=-1)}
 
@@ -129,7 +131,7 @@ def _first_batch_norm(backbone: nn.Module) -> str:
     return next((name for name, layer in layers if isinstance(layer, nn.modules.batchnorm._BatchNorm)), "")
 
 
-def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Module, list[int], list[int]]:
+def _of_timm(architecture: str, inputs: Image, pretrained: bool) -> tuple[nn.Module, list[int], list[int]]:
     """A backbone of timm, the channels of its last three levels, and their strides."""
     import timm  # seven seconds: only a run that uses it pays them
 
@@ -138,14 +140,15 @@ def _of_timm(architecture: str, channels: int, pretrained: bool) -> tuple[nn.Mod
             f"model.backbone: it is neither 'residual' nor an architecture of timm {timm.__version__}, given "
             f"{architecture!r}{nearest(architecture, timm.list_models())} `timm.list_models()` shows all."
         )
-    given: dict[str, Any] = {"in_chans": channels, "features_only": True, "pretrained": pretrained}
+    given: dict[str, Any] = {"in_chans": inputs.channels, "features_only": True, "pretrained": pretrained}
     try:
         whole: Any = timm.create_model(architecture, **given)
         count = len(whole.feature_info)
         last = tuple(range(max(0, count - _LEVELS), count))
-        network: Any = timm.create_model(architecture, **given, out_indices=last)
+        network = tried(timm.create_model(architecture, **given, out_indices=last), inputs)
     except Exception as error:  # the builders behind 1,000 names raise anything
         raise LabwrightError(
-            f"model.backbone: timm gives no features of {architecture!r} ({type(error).__name__}: {error})."
+            f"model.backbone: timm can't give features of {architecture!r} for pictures of "
+            f"{inputs.height}x{inputs.width} pixels: {reason(error)}"
         ) from error
     return network, list(network.feature_info.channels()), list(network.feature_info.reduction())

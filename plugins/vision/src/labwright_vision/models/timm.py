@@ -154,6 +154,14 @@ def _pretrained(architecture: str, usual: Any, given: dict[str, Any]) -> nn.Modu
     return whole
 
 
+def tried(network: Any, inputs: Image) -> Any:
+    """A network of features that has seen a picture. Raises whatever it raises, and if its channels come last."""
+    with torch.no_grad():
+        features = network.eval()(torch.zeros(1, inputs.channels, inputs.height, inputs.width))
+    assert [feature.shape[1] for feature in features] == network.feature_info.channels(), "its channels come last"
+    return network.train()
+
+
 def reason(error: Exception) -> str:
     """An error of timm's in one line."""
     text = " ".join(f"{type(error).__name__}: {error}".split()).rstrip(".")

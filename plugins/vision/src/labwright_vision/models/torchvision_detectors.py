@@ -22,6 +22,7 @@ _DIVISIBLE = 32  # what the sides of a picture are filled up to, as torchvision 
 _LEVELS = 5  # of the pyramid, those made of the coarsest features included
 _GROUPS = 8  # channels of a group, about
 _STAGES = 5  # of a backbone, its first convolution included
+_POWERS = 2, 3, 4, 5  # of two, the strides of the stages that a pyramid of R-CNN stands on
 _RATIOS = 0.5, 1.0, 2.0  # of anchors
 _BOX_SIDE = 7  # cells along a side of what the second stage sees of a region
 _OF_LEVEL, _OF_PICTURE = 500, 300  # regions that may hold something, before and after those that overlap are dropped
@@ -34,6 +35,8 @@ class TorchvisionDetector(nn.Module):
     training, as in torchvision's own reference. With `resnet50`, `width = 256` and `norm = "batch"` a detector has the
     parameters of torchvision's `fasterrcnn_resnet50_fpn` and so on, under the same names. As pictures are small, 500
     regions of a level and then 300 of a picture are looked at again, where torchvision's own looks at 2,000 and 1,000.
+    As there, R-CNN leaves out what scores below 0.05, and the worse of boxes of a class that overlap by more than half:
+    `task.score` and `task.overlap` can be stricter than that, not more lenient.
 
     Args:
         architecture: which of the detectors; "mask-rcnn" needs data with masks (`task.data.masks = true`).
@@ -120,7 +123,9 @@ class TorchvisionDetector(nn.Module):
 
         height, width = x_BCHW.shape[2:]
         filled = functional.pad(x_BCHW, (0, -width % _DIVISIBLE, 0, -height % _DIVISIBLE))
-        return ImageList(filled, [(height, width)] * count), self.network.backbone(filled)
+        # the anchors have their type
+        features = {name: _exact(level) for name, level in self.network.backbone(filled).items()}
+        return ImageList(filled, [(height, width)] * count), features
 
     def _dense(self, x_BCHW: Tensor) -> dict[str, Tensor]:
         images, features = self._seen(x_BCHW, 1)  # all have the same anchors, and a graph any number of pictures
@@ -142,6 +147,28 @@ class TorchvisionDetector(nn.Module):
             "boxes": boxes_BA4.view_as(deltas_BA4),
             "anchors": anchors_A3.expand(deltas_BA4.shape[0], -1, -1),
         }
+
+
+class _ExactCoder:
+    """A coder of boxes of torchvision that gives them in float32 at least, by `decode` and `decode_single`.
+
+    In 16 bits, as autocast has it, the corners of regions and of what is found were pixels off.
+    """
+
+    def __init__(self, coder: Any) -> None:
+        self.encode, self._coder = coder.encode, coder
+
+    def decode(self, codes: Tensor, boxes: list[Tensor]) -> Tensor:
+        decoded: Tensor = self._coder.decode(_exact(codes), boxes)
+        return decoded
+
+    def decode_single(self, codes: Tensor, boxes: Tensor) -> Tensor:
+        decoded: Tensor = self._coder.decode_single(_exact(codes), boxes)
+        return decoded
+
+
+def _exact(values: Tensor) -> Tensor:
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def _rows(targets: Mapping[str, Tensor], first: int) -> Iterator[dict[str, Tensor]]:
@@ -292,7 +319,9 @@ def _retinanet(pyramid: nn.Module, classes: int, anchor: int, norm: str) -> Any:
     anchors = AnchorGenerator(sizes, (_RATIOS,) * _LEVELS)
     in_head = _group_norm if norm == "group" else None
     head = RetinaNetHead(pyramid.out_channels, anchors.num_anchors_per_location()[0], classes, norm_layer=in_head)
-    return RetinaNet(pyramid, classes, anchor_generator=anchors, head=head)
+    network = RetinaNet(pyramid, classes, anchor_generator=anchors, head=head)
+    network.box_coder = _ExactCoder(network.box_coder)
+    return network
 
 
 def _two_stages(pyramid: nn.Module, classes: int, anchor: int, width: int, regions: int, masks: bool) -> Any:
@@ -300,6 +329,7 @@ def _two_stages(pyramid: nn.Module, classes: int, anchor: int, width: int, regio
     from torchvision.models.detection.anchor_utils import AnchorGenerator
     from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
     from torchvision.models.detection.mask_rcnn import MaskRCNNHeads, MaskRCNNPredictor
+    from torchvision.ops.poolers import LevelMapper
 
     sizes = tuple((anchor * 2**level,) for level in range(_LEVELS))
     given: dict[str, Any] = {
@@ -311,11 +341,16 @@ def _two_stages(pyramid: nn.Module, classes: int, anchor: int, width: int, regio
         **{f"rpn_pre_nms_top_n_{when}": _OF_LEVEL for when in ("train", "test")},
         **{f"rpn_post_nms_top_n_{when}": _OF_PICTURE for when in ("train", "test")},
     }
-    if not masks:
-        return FasterRCNN(pyramid, **given)
-    return MaskRCNN(
-        pyramid,
-        **given,
-        mask_head=MaskRCNNHeads(width, (width,) * 4, 1),
-        mask_predictor=MaskRCNNPredictor(width, width, classes + 1),
-    )
+    if masks:
+        given["mask_head"] = MaskRCNNHeads(width, (width,) * 4, 1)
+        given["mask_predictor"] = MaskRCNNPredictor(width, width, classes + 1)
+    network = (MaskRCNN if masks else FasterRCNN)(pyramid, **given)
+    heads = network.roi_heads
+    for part in (network.rpn, heads):
+        part.box_coder = _ExactCoder(part.box_coder)
+    for pool in (heads.box_roi_pool, heads.mask_roi_pool) if masks else (heads.box_roi_pool,):
+        # told: it would guess them from the height before it is filled up, of 40 rows half of what they are
+        pool.scales = [2.0**-power for power in _POWERS]
+        sizes_of_levels = {"canonical_scale": pool.canonical_scale, "canonical_level": pool.canonical_level}
+        pool.map_levels = LevelMapper(_POWERS[0], _POWERS[-1], **sizes_of_levels)
+    return network

@@ -59,7 +59,7 @@ class Zoom:
     What is larger than before is cut at a place drawn by chance, what is smaller stands at one. `flip` and `turn`
     mirror. A share `mosaic` of pictures has three others beside and below it, and of the four together a part of the
     usual size is shown (Bochkovskiy et al. 2020). Boxes and masks follow; a box of which less than a quarter is left is
-    dropped, and one of whose mask nothing is seen.
+    dropped, unless it is a crowd's, and one of whose mask nothing is seen.
     """
 
     scale: float
@@ -180,7 +180,8 @@ def _cut(sample: Sample, height: int, width: int) -> Sample:
     limit = torch.tensor([width, height, width, height])
     boxes_N4 = torch.minimum(sample.boxes.clamp(min=0), limit)
     sides_N2, whole_N2 = boxes_N4[:, 2:] - boxes_N4[:, :2], sample.boxes[:, 2:] - sample.boxes[:, :2]
-    kept = (sides_N2.prod(1) >= _SEEN * whole_N2.prod(1)) & (sides_N2 >= _SMALLEST).all(1)
+    much = sides_N2.prod(1) >= _SEEN * whole_N2.prod(1)
+    kept = (much | sample.crowd) & (sides_N2 >= _SMALLEST).all(1)  # what is seen of a crowd is no background
     masks = sample.masks
     if masks is not None:
         kept &= masks.flatten(1).any(1)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections import Counter, defaultdict
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
@@ -39,25 +41,26 @@ def read(sources: list[Path], pictures: Pictures) -> Annotations:
 
 def _records(table: dict[str, Any], names: dict[int, str], source: Path, pictures: Pictures) -> list[Record]:
     boxes: dict[Any, list[tuple[Box, str, bool, Any]]] = defaultdict(list)
+    known = {one["id"] for one in table["images"]}
     for place, one in enumerate(table["annotations"]):
         where = f"{source}: annotation {one.get('id', place)}"
         left, top, width, height = numbers(one.get("bbox"), where)
-        if one.get("category_id") not in names:
-            raise LabwrightError(f"{where} is of category {one.get('category_id')!r}, which has no name in it.")
+        category, image = one.get("category_id"), one.get("image_id")
+        if not isinstance(category, Hashable) or category not in names:
+            raise LabwrightError(f"{where} is of category {category!r}, which has no name in it.")
         box = left, top, left + width, top + height
         crowd, outline = bool(one.get("iscrowd", 0)), one.get("segmentation")
-        boxes[one.get("image_id")].append((box, names[one["category_id"]], crowd, outline))
-    known = {one["id"] for one in table["images"]}
-    strange = [image for image in boxes if image not in known]
-    if strange:
-        raise LabwrightError(f"{source}: annotations are of image {strange[0]!r}, which isn't among its images.")
+        if not isinstance(image, Hashable) or image not in known:
+            raise LabwrightError(f"{source}: annotations are of image {image!r}, which isn't among its images.")
+        boxes[image].append((box, names[category], crowd, outline))
     part = part_within(source.stem) or part_within(source.parent.name)
     records = []
     for one in table["images"]:
         path = pictures.called(str(one["file_name"]), source.parent, part, str(source))
         found = boxes[one["id"]]
         sides = one.get("width"), one.get("height")  # null where a tool didn't know it
-        size = (int(sides[0]), int(sides[1])) if all(isinstance(side, int | float) for side in sides) else None
+        told = all(isinstance(side, int | float) and math.isfinite(side) for side in sides)
+        size = (int(sides[0]), int(sides[1])) if told else None
         of_boxes, labels, crowds, outlines = [list(column) for column in zip(*found, strict=True)] or [[], [], [], []]
         columns = of_boxes, labels, crowds, size
         records.append(Record(path, str(one["file_name"]), part, *columns, outlines=outlines))
@@ -87,6 +90,11 @@ def _table(source: Path) -> dict[str, Any]:
             missing = [field for field in fields if field not in row]
             if missing:
                 raise LabwrightError(f"{source}: {name}[{place}] has no {missing[0]!r}.")
+            number = row["id"]
+            whole = isinstance(number, int | float) and number % 1 == 0
+            if not whole and not (name == "images" and isinstance(number, str)):
+                kind = "a whole number or a text" if name == "images" else "a whole number"
+                raise LabwrightError(f"{source}: {name}[{place}] has the id {number!r}; it is {kind}.")
     for name, field in (("images", "id"), ("categories", "id"), ("categories", "name")):
         (value, count), *_ = Counter(str(row[field]) for row in table[name]).most_common(1) or [("", 0)]
         if count > 1:

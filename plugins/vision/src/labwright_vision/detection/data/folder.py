@@ -27,7 +27,7 @@ from labwright_vision.detection.data.augment import Flip, Mosaic, Sample, Scale,
 from labwright_vision.detection.data.checked import Picture, checked
 from labwright_vision.detection.data.letterbox import Letterbox
 from labwright_vision.detection.data.outlines import drawn
-from labwright_vision.detection.data.records import Annotations, Pictures
+from labwright_vision.detection.data.records import Annotations, Pictures, part_of
 from labwright_vision.detection.data.shapes import read_input
 from labwright_vision.detection.data.split import BoxSplit, shown
 from labwright_vision.detection.ports import Boxes, Instances
@@ -47,8 +47,9 @@ class DetectionFolder(Data):
     bottom), `labels` and perhaps `split`.
 
     Parts are those that the names of files and folders tell, `instances_val2017.json` or `train/`, VOC's lists, or
-    `split`; what is held out for one that isn't told is chosen by the pictures' names. Pictures without boxes are kept:
-    there is nothing to be found in them. Crowds, and what VOC calls difficult, are neither right nor wrong.
+    `split`, and where annotations tell none the folders above the pictures; what is held out for one that isn't told is
+    chosen by the pictures' names. Pictures without boxes are kept: there is nothing to be found in them. Crowds, and
+    what VOC calls difficult, are neither right nor wrong.
 
     Every picture is decoded once before a run begins, and turned upright where the camera noted how it was held. It is
     fitted whole into what the model sees, grey beside it; decoded parts of up to a gigabyte are kept in memory.
@@ -208,7 +209,7 @@ class DetectionFolder(Data):
     def _held_out(self, root: Path, pictures: Sequence[Picture]) -> dict[str, list[Picture]]:
         parts: dict[str, list[Picture]] = {}
         for picture in pictures:
-            parts.setdefault(picture.part or "train", []).append(picture)
+            parts.setdefault(picture.part or part_of(picture.path, root) or "train", []).append(picture)
         rest, left = parts.get("train", []), 1.0
         if not rest:
             raise LabwrightError(f"{root} has no training pictures; its parts are {listed(parts)}.")

@@ -57,6 +57,6 @@ def _record(line: str, source: Path, place: int, pictures: Pictures) -> Record:
 def _lines(source: Path) -> list[str]:
     try:
         content = source.read_bytes()
-        return (gzip.decompress(content) if source.suffix == ".gz" else content).decode().splitlines()
+        return (gzip.decompress(content) if source.suffix == ".gz" else content).decode("utf-8-sig").splitlines()
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
         raise LabwrightError(f"{source} can't be read: {error}.") from error

@@ -74,6 +74,7 @@ class Pictures:
 
         Raises LabwrightError, which names the `source`, where there is none, or several of which none is nearer.
         """
+        name = name.removeprefix("./")
         named = [path for path in self._called[name.rpartition("/")[2]] if f"/{path}".endswith(f"/{name}")]
         return self._one(named, name, near, part, source)
 

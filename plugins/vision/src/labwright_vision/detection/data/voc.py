@@ -68,7 +68,7 @@ def _size(top: ElementTree.Element, source: Path) -> tuple[int, int] | None:
     texts = [top.findtext(f"size/{side}") for side in ("width", "height")]
     try:
         width, height = (int(float(text or "0")) for text in texts)
-    except ValueError as error:
+    except (ValueError, OverflowError) as error:
         raise LabwrightError(f"{source}: its size is no two numbers, given {texts}.") from error
     return (width, height) if width and height else None  # some programs write 0
 
@@ -79,8 +79,15 @@ def _listed(root: Path) -> dict[str, str]:
     lists = [path for path in below(root, ".txt") if path.parts[-3:-1] == ("ImageSets", "Main")]
     for part, names in NAMES.items():
         for path in (path for name in names for path in lists if path.name == f"{name}.txt"):
-            for line in path.read_text(encoding="utf-8").split("\n"):
+            for line in _lines(path):
                 stem = line.split()[0] if line.strip() else ""
                 if stem and known.setdefault(stem, part) != part:
                     raise LabwrightError(f"{path}: {stem!r} is in {known[stem]!r} as well: take it out of one of them.")
     return known
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8-sig").split("\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise LabwrightError(f"{path} can't be read as text: {error}.") from error
