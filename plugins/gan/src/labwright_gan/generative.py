@@ -291,12 +291,12 @@ class Generative(Task):
         fake = self._samples(model, batch.latents, labels).float()
         real = self._scaled(given)
         if self.judge is None or self.scaling is None:
-            return (Seen(real, fake, labels, real.flatten(1), fake.flatten(1)),)
+            return (Seen(real, fake, labels, real.flatten(1), fake.flatten(1)).cpu(),)
         judge = self.judge.to(given.device)
         with torch.autocast(given.device.type, enabled=False):
             real_features, real_logits = judge(given)
             fake_features, fake_logits = judge(self.scaling.data(fake))
-        return (Seen(real, fake, labels, real_features, fake_features, real_logits, fake_logits),)
+        return (Seen(real, fake, labels, real_features, fake_features, real_logits, fake_logits).cpu(),)
 
     def metrics(self) -> dict[str, Metric]:
         if not self.of_pictures:
