@@ -19,6 +19,7 @@ from labwright import (
     IndexedBatches,
     LabwrightError,
     Port,
+    Plugins,
     Split,
     TensorSplit,
     derived_seed,
@@ -167,7 +168,8 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
     other classes apart.
     """
     try:
-        run = load(folder)
+        # with plugins of its own, or what is amiss with those of no concern would be among its notes
+        run = load(folder, plugins=Plugins.discover())
     except LabwrightError as error:
         raise LabwrightError(f"task.judge: {error}") from error
     if run.notes:

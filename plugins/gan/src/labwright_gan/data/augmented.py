@@ -18,6 +18,7 @@ from labwright import (
     LabwrightError,
     Part,
     Split,
+    Plugins,
     TensorSplit,
     generator,
     load,
@@ -81,7 +82,8 @@ class WithGenerated(Around):
     def _generated(self, train: Split) -> TensorSplit:
         """The run's pictures. Raises LabwrightError for a run that isn't of these training pictures alone."""
         try:
-            loaded = load(self.run)
+            # with plugins of its own, or what is amiss with those of no concern would be among its notes
+            loaded = load(self.run, plugins=Plugins.discover())
         except LabwrightError as error:
             raise LabwrightError(f"task.data.run: {error}") from error
         task, where = loaded.task, f"task.data.run: the run {self.run}"
