@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -18,7 +19,7 @@ from labwright.train.checkpoints import verify
 from labwright_gan import report
 from labwright_gan.data.ring import Ring
 from labwright_gan.generative import Shown, digest, spherical
-from labwright_gan.judge import trained
+from labwright_gan.judge import Pixels, trained
 from labwright_gan.losses import R1, AdversarialLoss, Hinge, LeastSquares, NonSaturating, Relativistic, Wasserstein
 from labwright_gan.models.dcgan import DCGAN, ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
@@ -212,7 +213,6 @@ def test_what_is_measured_depends_on_the_seed_and_the_samples_alone(task: Callab
     assert few.metrics == pytest.approx(many.metrics, rel=1e-4)
 
 
-def test_a_phase_moves_its_own_network_only(tmp_path: Path) -> None:
 def test_what_is_measured_is_brought_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the first of several processes puts it together: `gather_object` leaves a tensor on the sender's GPU."""
     task, came, to_cpu = conditional(judge_epochs=1), set[int](), Tensor.cpu
@@ -229,6 +229,7 @@ def test_what_is_measured_is_brought_to_the_cpu(monkeypatch: pytest.MonkeyPatch)
     assert {tensor.data_ptr() for tensor in vars(seen).values()} <= came
 
 
+def test_a_phase_moves_its_own_network_only(tmp_path: Path) -> None:
     experiment = duel({**RING, "critic_steps": 2}, SPECTRAL, train={"steps": 1, "batch_size": 16})
     trainer = experiment.trainer(tmp_path / "run")
     before = {name: one.clone() for name, one in trainer.model.named_parameters()}
@@ -423,6 +424,30 @@ def test_the_judge_is_a_function_of_the_data_and_the_epochs() -> None:
     one, same = (task.judge for task in tasks)
     assert one is not None and same is not None
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), same.state_dict().values(), strict=True))
+
+
+def test_a_judge_that_learned_from_other_numbers_for_the_same_pictures_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As data that is scaled by its own mean gives them; a run that has begun with it is gone on with."""
+
+    class Scaled(Squares):
+        def save(self, folder: Path) -> None:
+            (folder / "scale.json").write_text("0.5")
+
+    judge, run = tmp_path / "judge", tmp_path / "run"
+    (judge / "task").mkdir(parents=True)
+    monkeypatch.setattr("labwright_gan.judge.of_run", lambda *_: Pixels())
+    (judge / "task" / "scale.json").write_text("0.5")
+    Adversarial(Scaled(), judge=judge).prepare()
+    (judge / "task" / "scale.json").write_text("0.4")
+    with pytest.raises(LabwrightError, match=r"task\.judge: what .* \(scale\.json in its task/\), .* other numbers"):
+        Adversarial(Scaled(), judge=judge).prepare()
+    (run / "judge").mkdir(parents=True)
+    (run / "judge.json").write_text(json.dumps({"run": str(judge)}))
+    resumed = Adversarial(Scaled(), judge=judge)
+    resumed.resumes_from(run)
+    resumed.prepare()
 
 
 def test_the_ring_is_what_it_says() -> None:

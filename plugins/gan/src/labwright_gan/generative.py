@@ -205,6 +205,8 @@ class Generative(Task):
         self.scaling = Scaling.of(train, f"task.data: {type(self.data).__name__}")
         if self.judge_folder is not None:
             self.judge = judges.of_run(self.judge_folder, (picture, target))
+            if self.keeps_judge and self.judge_folder == self.named_judge:  # else the run has begun with it
+                judges.check_numbers(self.judge_folder, self.data)
         elif isinstance(target, Classes) and not self._of_one_class(train, target.names):
             self.judge = judges.trained(train, picture, len(target.names), self.judge_epochs)
         else:

@@ -15,18 +15,21 @@ from labwright import (
     Accuracy,
     AdamW,
     Classes,
+    Data,
     Image,
     IndexedBatches,
     LabwrightError,
-    Port,
     Plugins,
+    Port,
     Split,
     TensorSplit,
     derived_seed,
     epoch_order,
     isolated,
+    listed,
     load,
 )
+from labwright_tasks.learned import differing
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -181,6 +184,17 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
             f"goes from {_words(ports[0])} to {_words(ports[1])}."
         )
     return FromRun(run.model).eval().requires_grad_(False)
+
+
+def check_numbers(folder: Path, data: Data) -> None:
+    """Raises LabwrightError for a run whose data gave other numbers for the same pictures than this does."""
+    learned, _ = differing(data, folder)
+    if learned:
+        raise LabwrightError(
+            f"task.judge: what {folder} has learned of its data is not what is learned of this data ({listed(learned)} "
+            "in its task/), so that the judge would be given other numbers for the same pictures. Train it on this "
+            "data, with the same settings of task.data."
+        )
 
 
 def copied(folder: Path, to: Path) -> None:
