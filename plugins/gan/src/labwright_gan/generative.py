@@ -214,8 +214,7 @@ class Generative(Task):
 
     def _of_one_class(self, train: Split, names: Sequence[str]) -> bool:
         """Whether nothing can be learned by telling classes apart. Raises LabwrightError if classes are asked for."""
-        seen = train.labels if isinstance(train, Labelled) else torch.cat([some.targets for some in _in_order(train)])
-        occurring = [names[label] for label in sorted({*seen.tolist()}) if label >= 0]
+        occurring = [names[label] for label in classes_of(train)]
         if len(occurring) < 2 and self.conditional:
             raise LabwrightError(
                 f"task.conditional: of the classes {listed(names)} the training pictures are of {listed(occurring)} "
@@ -468,6 +467,12 @@ def spherical(first_ND: Tensor, second_ND: Tensor, share: float) -> Tensor:
 def _some(part: Split) -> Tensor:
     """The numbers of the samples of a part that are looked at: all, or some at random; the same at each call."""
     return torch.randperm(len(part), generator=generator(_REPORT_SEED))[:_LOOKED_AT]
+
+
+def classes_of(split: Split) -> list[int]:
+    """The labels that samples of a split have, in their order."""
+    labels = split.labels if isinstance(split, Labelled) else torch.cat([some.targets for some in _in_order(split)])
+    return [label for label in sorted({*labels.tolist()}) if label >= 0]
 
 
 def digest(split: Split) -> str:

@@ -27,14 +27,14 @@ from labwright_tasks.around import Around
 from pydantic import Field
 from torch import Tensor
 
-from labwright_gan.generative import Generative, digest
+from labwright_gan.generative import Generative, classes_of, digest
 
 _SEED = 33
 _AT_ONCE = 256  # pictures
 
 
 class WithGenerated(Around):
-    """Other data of pictures by class, with generated ones in its training part, each class alike.
+    """Other data of pictures by class, with generated ones in its training part, each class that it has alike.
 
     The generator must have learned from the very training pictures that are here, and so must its judge: what it has
     seen of others would reach the classifier through what it draws. A generator that started from another run is
@@ -94,7 +94,8 @@ class WithGenerated(Around):
         if task.data.ports() != self.data.ports():
             raise LabwrightError(f"{where} makes other pictures, or of other classes, than {type(self.data).__name__}.")
         self._check_origin(train, where, started=bool(loaded.experiment.table().get("start")))
-        labels = torch.arange(self.count) % len(task.names)
+        classes = torch.tensor(classes_of(train))  # of one without a picture the generator has learned nothing
+        labels = classes[torch.arange(self.count) % len(classes)]
         latents = torch.randn(self.count, *task.latent_shape, generator=generator(_SEED))
         with torch.no_grad():
             made = [
