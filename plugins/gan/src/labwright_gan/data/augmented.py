@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,13 +18,14 @@ from labwright import (
     Labelled,
     LabwrightError,
     Part,
-    Split,
     Plugins,
+    Split,
     TensorSplit,
     generator,
     load,
 )
 from labwright_tasks.around import Around
+from labwright_tasks.learned import TEACHER
 from pydantic import Field
 from torch import Tensor
 
@@ -115,12 +117,11 @@ class WithGenerated(Around):
             )
         if started:
             raise LabwrightError(f"{where} started from the weights of another, which may have seen other pictures.")
-        judge = learned / "judge" / "task" / "read.json"
-        of_both = [_json(file).get("digests", {}).get("train") for file in (judge, learned / "read.json")]
-        if judge.parent.is_dir() and (of_both[0] is None or of_both[0] != of_both[1]):
+        if (learned / "judge").is_dir() and _may_have_seen_others(learned / "judge", learned):
             raise LabwrightError(
-                f"{where} was judged by a classifier of other pictures than these, by which its best weights and its "
-                "settings may have been chosen. Leave task.judge out: the run then trains one on these alone."
+                f"{where} was judged by a classifier of other pictures than these, or one that began with another's "
+                "weights or was taught by another, by which its best weights and its settings may have been chosen. "
+                "Leave task.judge out: the run then trains one on these alone."
             )
 
     def split(self, name: str) -> Split | None:
@@ -166,6 +167,13 @@ class Mixed:
             torch.cat(both)[back] for both in zip(*((part.inputs[0], part.targets) for part in parts), strict=True)
         )
         return Batch((x,), labels)
+
+
+def _may_have_seen_others(judge: Path, learned: Path) -> bool:
+    """Whether the copy of a judge's run has, or comes of what may have, other training pictures than a run's own."""
+    of_judge, own = (_json(task / "read.json").get("digests", {}).get("train") for task in (judge / "task", learned))
+    recipe = tomllib.loads((judge / "recipe.toml").read_text(encoding="utf-8"))
+    return of_judge is None or of_judge != own or "start" in recipe or (judge / "task" / TEACHER).is_dir()
 
 
 def _json(file: Path) -> dict[str, Any]:
