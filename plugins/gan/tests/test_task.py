@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
@@ -19,7 +18,7 @@ from labwright.train.checkpoints import verify
 from labwright_gan import report
 from labwright_gan.data.ring import Ring
 from labwright_gan.generative import Shown, digest, spherical
-from labwright_gan.judge import Pixels, trained
+from labwright_gan.judge import trained
 from labwright_gan.losses import R1, AdversarialLoss, Hinge, LeastSquares, NonSaturating, Relativistic, Wasserstein
 from labwright_gan.models.dcgan import DCGAN, ConditionalDCGAN
 from labwright_gan.models.mlp import MLP
@@ -424,30 +423,6 @@ def test_the_judge_is_a_function_of_the_data_and_the_epochs() -> None:
     one, same = (task.judge for task in tasks)
     assert one is not None and same is not None
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), same.state_dict().values(), strict=True))
-
-
-def test_a_judge_that_learned_from_other_numbers_for_the_same_pictures_is_refused(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As data that is scaled by its own mean gives them; a run that has begun with it is gone on with."""
-
-    class Scaled(Squares):
-        def save(self, folder: Path) -> None:
-            (folder / "scale.json").write_text("0.5")
-
-    judge, run = tmp_path / "judge", tmp_path / "run"
-    (judge / "task").mkdir(parents=True)
-    monkeypatch.setattr("labwright_gan.judge.of_run", lambda *_: Pixels())
-    (judge / "task" / "scale.json").write_text("0.5")
-    Adversarial(Scaled(), judge=judge).prepare()
-    (judge / "task" / "scale.json").write_text("0.4")
-    with pytest.raises(LabwrightError, match=r"task\.judge: what .* \(scale\.json in its task/\), .* other numbers"):
-        Adversarial(Scaled(), judge=judge).prepare()
-    (run / "judge").mkdir(parents=True)
-    (run / "judge.json").write_text(json.dumps({"run": str(judge)}))
-    resumed = Adversarial(Scaled(), judge=judge)
-    resumed.resumes_from(run)
-    resumed.prepare()
 
 
 def test_the_ring_is_what_it_says() -> None:

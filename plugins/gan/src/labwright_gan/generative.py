@@ -58,6 +58,7 @@ _ON_ONE_LINE = 1e-3  # the sine of the angle between two latents
 JUDGE_EPOCHS = 10  # unless a recipe says otherwise
 _FILMED = 2  # samples of each row of a film's frame
 _AT_ONCE = 256  # training samples
+_JUDGE = "judge.safetensors"  # the small classifier's weights, beside what else the task keeps
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Generative(Task):
         self.scaling: Scaling | None = None
         self.judge: judges.Judge | None = None
         self.keeps_judge = True
+        self.begun: Path | None = None  # what the task of a run kept that is gone on with or evaluated
         self.film = film
         # of each model by itself, as trials may share a task; made when there are any
         self._frames: WeakKeyDictionary[nn.Module, dict[int, Tensor]] | None = None
@@ -208,7 +210,9 @@ class Generative(Task):
             if self.keeps_judge and self.judge_folder == self.named_judge:  # else the run has begun with it
                 judges.check_numbers(self.judge_folder, self.data)
         elif isinstance(target, Classes) and not self._of_one_class(train, target.names):
-            self.judge = judges.trained(train, picture, len(target.names), self.judge_epochs)
+            self.judge = self._kept_judge(train, picture) or judges.trained(
+                train, picture, len(target.names), self.judge_epochs
+            )
         else:
             self.judge = judges.Pixels()
 
@@ -223,8 +227,24 @@ class Generative(Task):
             )
         return len(occurring) < 2
 
+    def _kept_judge(self, train: Split, picture: Image) -> judges.SmallCNN | None:
+        """The small classifier that a run keeps, if it learned from these very pictures in as many passes.
+
+        Learned anew, with other threads or on another machine, it would differ in its last digits.
+        """
+        if self.begun is None or not (self.begun / _JUDGE).is_file():
+            return None
+        facts = json.loads((self.begun / "facts.json").read_text(encoding="utf-8"))
+        same = facts == self._facts(train)  # one of before there was the number of passes learns it anew
+        return judges.kept(self.begun / _JUDGE, picture, len(self.names)) if same else None
+
+    def _facts(self, train: Split) -> dict[str, Any]:
+        """What the run's judge, and what it draws, come of."""
+        return {"training": digest(train), "classes": len(self.names), "judge_epochs": self.judge_epochs}
+
     def resumes_from(self, folder: Path) -> None:
-        """The judge is the copy that the run keeps. Raises LabwrightError if another one is asked for."""
+        """The judge is the one that the run keeps. Raises LabwrightError if another run's is asked for."""
+        self.begun = folder
         kept = folder / "judge.json"
         if not kept.is_file():  # one of before there were copies needs its judge where it was
             self.keeps_judge = False
@@ -257,28 +277,24 @@ class Generative(Task):
         self.data.save(folder / "data")
         train = self.data.split("train")
         if train is not None and self.of_pictures:  # for `gan/augmented`, which asks where a generator comes from
-            facts = json.dumps({"training": digest(train)})
-            (folder / "facts.json").write_text(f"{facts}\n", encoding="utf-8")
+            (folder / "facts.json").write_text(json.dumps(self._facts(train)) + "\n", encoding="utf-8")
         if self.scaling is not None:
             scaling = {"low": self.scaling.low, "high": self.scaling.high}
             (folder / "scaling.json").write_text(json.dumps(scaling) + "\n", encoding="utf-8")
         if isinstance(self.judge, judges.SmallCNN):
-            save_file(self.judge.state_dict(), folder / "judge.safetensors")
+            save_file(self.judge.state_dict(), folder / _JUDGE)
         if self.judge_folder is not None and self.keeps_judge:
             judges.copied(self.judge_folder, folder / "judge")
             (folder / "judge.json").write_text(json.dumps({"run": str(self.named_judge)}) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
         self.data.load(folder / "data")
         picture = self.data.ports()[0]
         if (folder / "scaling.json").is_file():
             kept = json.loads((folder / "scaling.json").read_text(encoding="utf-8"))
             self.scaling = Scaling(tuple(kept["low"]), tuple(kept["high"]))
-        if (folder / "judge.safetensors").is_file() and isinstance(picture, Image):
-            self.judge = judges.SmallCNN(picture, len(self.names)).eval().requires_grad_(False)
-            self.judge.load_state_dict(load_file(folder / "judge.safetensors"))
+        if (folder / _JUDGE).is_file() and isinstance(picture, Image):
+            self.judge = judges.kept(folder / _JUDGE, picture, len(self.names))
         elif (folder / "judge").is_dir():  # taken up when something is to be measured
             self.judge_folder = folder / "judge"
         elif isinstance(picture, Image) and self.judge_folder is None:

@@ -127,6 +127,16 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
     return judge.eval().requires_grad_(False)
 
 
+def kept(file: Path, picture: Image, classes: int) -> SmallCNN:
+    """A classifier whose weights are in a file."""
+    from safetensors.torch import load_file
+
+    with isolated():  # what it begins with is drawn, and nothing else is to be moved by that
+        judge = SmallCNN(picture, classes)
+    judge.load_state_dict(load_file(file))
+    return judge.eval().requires_grad_(False)
+
+
 @final
 class GeneratedAlone:
     """The accuracy on real samples of a classifier that has learned from generated ones alone (Ravuri & Vinyals 2019).
