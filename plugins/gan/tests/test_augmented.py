@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import labwright as lw
@@ -12,6 +14,9 @@ import torch
 from labwright import LabwrightError, generator
 from labwright_gan.data.augmented import WithGenerated
 from labwright_gan.data.ring import Ring
+from labwright_gan.generative import digest
+from labwright_gan.judge import of_run
+from labwright_gan.task import Adversarial
 from labwright_tasks.fold_data import Fold
 
 
@@ -142,6 +147,58 @@ def test_what_a_generator_started_from_or_was_judged_by_must_have_seen_no_more(r
         WithGenerated(digits(), run=tmp_path / "nowhere", count=10).prepare()
 
 
+@pytest.mark.parametrize("begun", ["alone", "started", "taught"])
+def test_a_judge_that_began_with_weights_of_another_or_was_taught_by_it_is_refused(begun: str, tmp_path: Path) -> None:
+    """As what it has learned of other pictures may have chosen the generator's best weights."""
+    data = Tiles()
+    data.prepare()
+    train = data.split("train")
+    assert train is not None
+    judge = tmp_path / "task" / "judge"
+    (judge / "task" / "teacher" if begun == "taught" else judge / "task").mkdir(parents=True)
+    (judge / "recipe.toml").write_text('start = { run = "elsewhere" }\n' if begun == "started" else "")
+    (tmp_path / "task" / "facts.json").write_text(json.dumps({"training": digest(train)}))
+    for task in (tmp_path / "task", judge / "task"):
+        (task / "read.json").write_text('{"digests": {"train": "the same"}}')
+    checked = WithGenerated(data, run=tmp_path, count=3)
+    if begun == "alone":
+        checked._check_origin(train, "here", started=False)
+        return
+    with pytest.raises(LabwrightError, match="began with another's weights or was taught by another"):
+        checked._check_origin(train, "here", started=False)
+
+
+def test_a_class_without_a_training_picture_is_not_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The generator was never told it, so that what it draws for it would be of any class."""
+    data = Tiles(names=("dark", "grey", "bright", "unseen"))
+    task = Adversarial(data, latent=2, conditional=True, judge_epochs=1)
+    task.prepare()
+    train = data.split("train")
+    assert train is not None
+    (tmp_path / "task").mkdir()
+    (tmp_path / "task" / "facts.json").write_text(json.dumps({"training": digest(train)}))
+
+    def model(latents: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        return torch.zeros(len(latents), 1, 4, 4)
+
+    run = SimpleNamespace(task=task, notes=(), model=model, experiment=SimpleNamespace(table=dict))
+    monkeypatch.setattr("labwright_gan.data.augmented.load", lambda *_, **__: run)
+    whole = WithGenerated(data, run=tmp_path, count=7)
+    whole.prepare()
+    mixed = whole.split("train")
+    assert mixed is not None
+    assert mixed.fetch(torch.arange(30, 37), 0, 0).targets.tolist() == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_what_is_amiss_with_a_plugin_of_no_concern_is_no_fault_of_a_run(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LABWRIGHT_DISABLE_PLUGINS", "nonesuch")
+    WithGenerated(digits(), run=run, count=3).prepare()
+    with pytest.raises(LabwrightError, match=r"task\.judge: the run .* goes from ClassLatent"):
+        of_run(run, digits().ports())
+
+
 def test_generated_pictures_are_never_held_out_by_a_fold() -> None:
     with pytest.raises(LabwrightError, match=r"task\.data: folds of it would be measured on generated pictures"):
         Fold(WithGenerated(Tiles(), run=Path("run"), count=3), number=1, of=3)
@@ -164,8 +221,6 @@ def test_a_classifier_learns_from_both_and_says_so(run: Path, tmp_path: Path) ->
 
 
 def test_a_digest_is_of_the_samples_as_they_are() -> None:
-    from labwright_gan.generative import digest
-
     one, other = Tiles(), Tiles(seed=1)
     for data in (one, other):
         data.prepare()

@@ -212,6 +212,22 @@ def test_what_is_measured_depends_on_the_seed_and_the_samples_alone(task: Callab
     assert few.metrics == pytest.approx(many.metrics, rel=1e-4)
 
 
+def test_what_is_measured_is_brought_to_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the first of several processes puts it together: `gather_object` leaves a tensor on the sender's GPU."""
+    task, came, to_cpu = conditional(judge_epochs=1), set[int](), Tensor.cpu
+    task.prepare()
+    batches = task.batches("valid", size=8, seed=0, epoch=0)
+    assert batches is not None
+
+    def cpu(tensor: Tensor) -> Tensor:
+        came.add(tensor.data_ptr())
+        return to_cpu(tensor)
+
+    monkeypatch.setattr(Tensor, "cpu", cpu)
+    (seen,) = task.evaluate(ConditionalDCGAN(*task.ports(), width=4), next(iter(batches)))
+    assert {tensor.data_ptr() for tensor in vars(seen).values()} <= came
+
+
 def test_a_phase_moves_its_own_network_only(tmp_path: Path) -> None:
     experiment = duel({**RING, "critic_steps": 2}, SPECTRAL, train={"steps": 1, "batch_size": 16})
     trainer = experiment.trainer(tmp_path / "run")

@@ -58,6 +58,7 @@ _ON_ONE_LINE = 1e-3  # the sine of the angle between two latents
 JUDGE_EPOCHS = 10  # unless a recipe says otherwise
 _FILMED = 2  # samples of each row of a film's frame
 _AT_ONCE = 256  # training samples
+_JUDGE = "judge.safetensors"  # the small classifier's weights, beside what else the task keeps
 
 
 @dataclass(frozen=True)
@@ -157,6 +158,7 @@ class Generative(Task):
         self.scaling: Scaling | None = None
         self.judge: judges.Judge | None = None
         self.keeps_judge = True
+        self.begun: Path | None = None  # what the task of a run kept that is gone on with or evaluated
         self.film = film
         # of each model by itself, as trials may share a task; made when there are any
         self._frames: WeakKeyDictionary[nn.Module, dict[int, Tensor]] | None = None
@@ -205,15 +207,18 @@ class Generative(Task):
         self.scaling = Scaling.of(train, f"task.data: {type(self.data).__name__}")
         if self.judge_folder is not None:
             self.judge = judges.of_run(self.judge_folder, (picture, target))
+            if self.keeps_judge and self.judge_folder == self.named_judge:  # else the run has begun with it
+                judges.check_numbers(self.judge_folder, self.data)
         elif isinstance(target, Classes) and not self._of_one_class(train, target.names):
-            self.judge = judges.trained(train, picture, len(target.names), self.judge_epochs)
+            self.judge = self._kept_judge(train, picture) or judges.trained(
+                train, picture, len(target.names), self.judge_epochs
+            )
         else:
             self.judge = judges.Pixels()
 
     def _of_one_class(self, train: Split, names: Sequence[str]) -> bool:
         """Whether nothing can be learned by telling classes apart. Raises LabwrightError if classes are asked for."""
-        seen = train.labels if isinstance(train, Labelled) else torch.cat([some.targets for some in _in_order(train)])
-        occurring = [names[label] for label in sorted({*seen.tolist()}) if label >= 0]
+        occurring = [names[label] for label in classes_of(train)]
         if len(occurring) < 2 and self.conditional:
             raise LabwrightError(
                 f"task.conditional: of the classes {listed(names)} the training pictures are of {listed(occurring)} "
@@ -222,8 +227,24 @@ class Generative(Task):
             )
         return len(occurring) < 2
 
+    def _kept_judge(self, train: Split, picture: Image) -> judges.SmallCNN | None:
+        """The small classifier that a run keeps, if it learned from these very pictures in as many passes.
+
+        Learned anew, with other threads or on another machine, it would differ in its last digits.
+        """
+        if self.begun is None or not (self.begun / _JUDGE).is_file():
+            return None
+        facts = json.loads((self.begun / "facts.json").read_text(encoding="utf-8"))
+        same = facts == self._facts(train)  # one of before there was the number of passes learns it anew
+        return judges.kept(self.begun / _JUDGE, picture, len(self.names)) if same else None
+
+    def _facts(self, train: Split) -> dict[str, Any]:
+        """What the run's judge, and what it draws, come of."""
+        return {"training": digest(train), "classes": len(self.names), "judge_epochs": self.judge_epochs}
+
     def resumes_from(self, folder: Path) -> None:
-        """The judge is the copy that the run keeps. Raises LabwrightError if another one is asked for."""
+        """The judge is the one that the run keeps. Raises LabwrightError if another run's is asked for."""
+        self.begun = folder
         kept = folder / "judge.json"
         if not kept.is_file():  # one of before there were copies needs its judge where it was
             self.keeps_judge = False
@@ -256,28 +277,24 @@ class Generative(Task):
         self.data.save(folder / "data")
         train = self.data.split("train")
         if train is not None and self.of_pictures:  # for `gan/augmented`, which asks where a generator comes from
-            facts = json.dumps({"training": digest(train)})
-            (folder / "facts.json").write_text(f"{facts}\n", encoding="utf-8")
+            (folder / "facts.json").write_text(json.dumps(self._facts(train)) + "\n", encoding="utf-8")
         if self.scaling is not None:
             scaling = {"low": self.scaling.low, "high": self.scaling.high}
             (folder / "scaling.json").write_text(json.dumps(scaling) + "\n", encoding="utf-8")
         if isinstance(self.judge, judges.SmallCNN):
-            save_file(self.judge.state_dict(), folder / "judge.safetensors")
+            save_file(self.judge.state_dict(), folder / _JUDGE)
         if self.judge_folder is not None and self.keeps_judge:
             judges.copied(self.judge_folder, folder / "judge")
             (folder / "judge.json").write_text(json.dumps({"run": str(self.named_judge)}) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        from safetensors.torch import load_file
-
         self.data.load(folder / "data")
         picture = self.data.ports()[0]
         if (folder / "scaling.json").is_file():
             kept = json.loads((folder / "scaling.json").read_text(encoding="utf-8"))
             self.scaling = Scaling(tuple(kept["low"]), tuple(kept["high"]))
-        if (folder / "judge.safetensors").is_file() and isinstance(picture, Image):
-            self.judge = judges.SmallCNN(picture, len(self.names)).eval().requires_grad_(False)
-            self.judge.load_state_dict(load_file(folder / "judge.safetensors"))
+        if (folder / _JUDGE).is_file() and isinstance(picture, Image):
+            self.judge = judges.kept(folder / _JUDGE, picture, len(self.names))
         elif (folder / "judge").is_dir():  # taken up when something is to be measured
             self.judge_folder = folder / "judge"
         elif isinstance(picture, Image) and self.judge_folder is None:
@@ -291,12 +308,12 @@ class Generative(Task):
         fake = self._samples(model, batch.latents, labels).float()
         real = self._scaled(given)
         if self.judge is None or self.scaling is None:
-            return (Seen(real, fake, labels, real.flatten(1), fake.flatten(1)),)
+            return (Seen(real, fake, labels, real.flatten(1), fake.flatten(1)).cpu(),)
         judge = self.judge.to(given.device)
         with torch.autocast(given.device.type, enabled=False):
             real_features, real_logits = judge(given)
             fake_features, fake_logits = judge(self.scaling.data(fake))
-        return (Seen(real, fake, labels, real_features, fake_features, real_logits, fake_logits),)
+        return (Seen(real, fake, labels, real_features, fake_features, real_logits, fake_logits).cpu(),)
 
     def metrics(self) -> dict[str, Metric]:
         if not self.of_pictures:
@@ -466,6 +483,12 @@ def spherical(first_ND: Tensor, second_ND: Tensor, share: float) -> Tensor:
 def _some(part: Split) -> Tensor:
     """The numbers of the samples of a part that are looked at: all, or some at random; the same at each call."""
     return torch.randperm(len(part), generator=generator(_REPORT_SEED))[:_LOOKED_AT]
+
+
+def classes_of(split: Split) -> list[int]:
+    """The labels that samples of a split have, in their order."""
+    labels = split.labels if isinstance(split, Labelled) else torch.cat([some.targets for some in _in_order(split)])
+    return [label for label in sorted({*labels.tolist()}) if label >= 0]
 
 
 def digest(split: Split) -> str:

@@ -15,17 +15,21 @@ from labwright import (
     Accuracy,
     AdamW,
     Classes,
+    Data,
     Image,
     IndexedBatches,
     LabwrightError,
+    Plugins,
     Port,
     Split,
     TensorSplit,
     derived_seed,
     epoch_order,
     isolated,
+    listed,
     load,
 )
+from labwright_tasks.learned import differing
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -123,6 +127,16 @@ def trained(split: Split, picture: Image, classes: int, epochs: int) -> SmallCNN
     return judge.eval().requires_grad_(False)
 
 
+def kept(file: Path, picture: Image, classes: int) -> SmallCNN:
+    """A classifier whose weights are in a file."""
+    from safetensors.torch import load_file
+
+    with isolated():  # what it begins with is drawn, and nothing else is to be moved by that
+        judge = SmallCNN(picture, classes)
+    judge.load_state_dict(load_file(file))
+    return judge.eval().requires_grad_(False)
+
+
 @final
 class GeneratedAlone:
     """The accuracy on real samples of a classifier that has learned from generated ones alone (Ravuri & Vinyals 2019).
@@ -167,7 +181,8 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
     other classes apart.
     """
     try:
-        run = load(folder)
+        # with plugins of its own, or what is amiss with those of no concern would be among its notes
+        run = load(folder, plugins=Plugins.discover())
     except LabwrightError as error:
         raise LabwrightError(f"task.judge: {error}") from error
     if run.notes:
@@ -179,6 +194,17 @@ def of_run(folder: Path, ports: tuple[Port, Port]) -> FromRun:
             f"goes from {_words(ports[0])} to {_words(ports[1])}."
         )
     return FromRun(run.model).eval().requires_grad_(False)
+
+
+def check_numbers(folder: Path, data: Data) -> None:
+    """Raises LabwrightError for a run whose data gave other numbers for the same pictures than this does."""
+    learned, _ = differing(data, folder)
+    if learned:
+        raise LabwrightError(
+            f"task.judge: what {folder} has learned of its data is not what is learned of this data ({listed(learned)} "
+            "in its task/), so that the judge would be given other numbers for the same pictures. Train it on this "
+            "data, with the same settings of task.data."
+        )
 
 
 def copied(folder: Path, to: Path) -> None:

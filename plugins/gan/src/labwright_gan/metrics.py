@@ -34,6 +34,10 @@ class Seen:
     real_logits: Tensor | None = None
     fake_logits: Tensor | None = None
 
+    def cpu(self) -> Seen:
+        """The same on the CPU: of several processes each has its own on a GPU of its own."""
+        return Seen(*(None if tensor is None else tensor.cpu() for tensor in vars(self).values()))  # type: ignore[arg-type]
+
 
 class _OfFeatures(ABC):
     """A distance between the features of all real and of all generated samples; nan with fewer than two."""

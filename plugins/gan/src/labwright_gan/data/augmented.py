@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,23 +18,25 @@ from labwright import (
     Labelled,
     LabwrightError,
     Part,
+    Plugins,
     Split,
     TensorSplit,
     generator,
     load,
 )
 from labwright_tasks.around import Around
+from labwright_tasks.learned import TEACHER
 from pydantic import Field
 from torch import Tensor
 
-from labwright_gan.generative import Generative, digest
+from labwright_gan.generative import Generative, classes_of, digest
 
 _SEED = 33
 _AT_ONCE = 256  # pictures
 
 
 class WithGenerated(Around):
-    """Other data of pictures by class, with generated ones in its training part, each class alike.
+    """Other data of pictures by class, with generated ones in its training part, each class that it has alike.
 
     The generator must have learned from the very training pictures that are here, and so must its judge: what it has
     seen of others would reach the classifier through what it draws. A generator that started from another run is
@@ -81,7 +84,8 @@ class WithGenerated(Around):
     def _generated(self, train: Split) -> TensorSplit:
         """The run's pictures. Raises LabwrightError for a run that isn't of these training pictures alone."""
         try:
-            loaded = load(self.run)
+            # with plugins of its own, or what is amiss with those of no concern would be among its notes
+            loaded = load(self.run, plugins=Plugins.discover())
         except LabwrightError as error:
             raise LabwrightError(f"task.data.run: {error}") from error
         task, where = loaded.task, f"task.data.run: the run {self.run}"
@@ -92,7 +96,8 @@ class WithGenerated(Around):
         if task.data.ports() != self.data.ports():
             raise LabwrightError(f"{where} makes other pictures, or of other classes, than {type(self.data).__name__}.")
         self._check_origin(train, where, started=bool(loaded.experiment.table().get("start")))
-        labels = torch.arange(self.count) % len(task.names)
+        classes = torch.tensor(classes_of(train))  # of one without a picture the generator has learned nothing
+        labels = classes[torch.arange(self.count) % len(classes)]
         latents = torch.randn(self.count, *task.latent_shape, generator=generator(_SEED))
         with torch.no_grad():
             made = [
@@ -112,12 +117,11 @@ class WithGenerated(Around):
             )
         if started:
             raise LabwrightError(f"{where} started from the weights of another, which may have seen other pictures.")
-        judge = learned / "judge" / "task" / "read.json"
-        of_both = [_json(file).get("digests", {}).get("train") for file in (judge, learned / "read.json")]
-        if judge.parent.is_dir() and (of_both[0] is None or of_both[0] != of_both[1]):
+        if (learned / "judge").is_dir() and _may_have_seen_others(learned / "judge", learned):
             raise LabwrightError(
-                f"{where} was judged by a classifier of other pictures than these, by which its best weights and its "
-                "settings may have been chosen. Leave task.judge out: the run then trains one on these alone."
+                f"{where} was judged by a classifier of other pictures than these, or one that began with another's "
+                "weights or was taught by another, by which its best weights and its settings may have been chosen. "
+                "Leave task.judge out: the run then trains one on these alone."
             )
 
     def split(self, name: str) -> Split | None:
@@ -163,6 +167,13 @@ class Mixed:
             torch.cat(both)[back] for both in zip(*((part.inputs[0], part.targets) for part in parts), strict=True)
         )
         return Batch((x,), labels)
+
+
+def _may_have_seen_others(judge: Path, learned: Path) -> bool:
+    """Whether the copy of a judge's run has, or comes of what may have, other training pictures than a run's own."""
+    of_judge, own = (_json(task / "read.json").get("digests", {}).get("train") for task in (judge / "task", learned))
+    recipe = tomllib.loads((judge / "recipe.toml").read_text(encoding="utf-8"))
+    return of_judge is None or of_judge != own or "start" in recipe or (judge / "task" / TEACHER).is_dir()
 
 
 def _json(file: Path) -> dict[str, Any]:
