@@ -153,6 +153,8 @@ def test_what_is_sure_of_the_answers_answers_all_and_says_so_where_there_is_none
     loss = task.loss(model, batch, CrossEntropy(), "train")
     counts = batch.inputs[1].float()  # softmax over the tokens there are
     torch.testing.assert_close(loss, torch.log(1 + (counts - 1) * torch.exp(torch.tensor(-9.0))).mean())
+    with pytest.raises(LabwrightError, match=r"loss\.label_smoothing: an answer begins and ends in the text"):
+        task.loss(model, batch, CrossEntropy(label_smoothing=0.1), "train")
 
 
 def test_the_interval_of_answers_is_that_of_texts_drawn_anew(tmp_path: Path) -> None:

@@ -60,6 +60,7 @@ class Answering(Task):
             )
         self.data, self.longest, self.threshold = data, longest, threshold
         self.none_meant = False  # whether some questions have no answer
+        self.tried: ClassificationLoss | None = None  # the loss that is known to suit
 
     def prepare(self) -> None:
         super().prepare()
@@ -74,7 +75,15 @@ class Answering(Task):
         return len(batch.targets)
 
     def loss(self, model: nn.Module, batch: AskedBatch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
+        """Raises LabwrightError for a loss that would have places beside the text be likely, such as a smoothed one."""
         first_WT, last_WT = self._logits(model, batch).unbind(2)
+        beside_12 = first_WT.new_tensor([[0.0, _NOWHERE]])
+        if self.tried is not criterion and float(criterion(beside_12, batch.targets[:1, 0] * 0)) > 1:
+            raise LabwrightError(
+                "loss.label_smoothing: an answer begins and ends in the text, and a share of its probability would go to "
+                "padding and to the question. Leave it out, or set it to 0."
+            )
+        self.tried = criterion
         return (criterion(first_WT, batch.targets[:, 0]) + criterion(last_WT, batch.targets[:, 1])) / 2
 
     def evaluate(self, model: nn.Module, batch: AskedBatch) -> dict[str, Tensor | list[str]]:
