@@ -80,8 +80,8 @@ class Answering(Task):
         beside_12 = first_WT.new_tensor([[0.0, _NOWHERE]])
         if self.tried is not criterion and float(criterion(beside_12, batch.targets[:1, 0] * 0)) > 1:
             raise LabwrightError(
-                "loss.label_smoothing: an answer begins and ends in the text, and a share of its probability would go to "
-                "padding and to the question. Leave it out, or set it to 0."
+                "loss.label_smoothing: an answer begins and ends in the text, and a share of its probability would go "
+                "to padding and to the question. Leave it out, or set it to 0."
             )
         self.tried = criterion
         return (criterion(first_WT, batch.targets[:, 0]) + criterion(last_WT, batch.targets[:, 1])) / 2
