@@ -83,7 +83,7 @@ def _reading(path: Readable, white: float | None) -> Iterator[Image.Image]:
     """A picture that is open. Raises LabwrightError for what can't be read of it."""
     try:
         with _opened(path.read_bytes()) as opened:
-            if white not in (None, SIXTEEN) and any(raw in str(opened.tile) for raw in _CUT):
+            if white not in (None, SIXTEEN) and any(raw in str(getattr(opened, "tile", "")) for raw in _CUT):
                 raise ValueError(
                     "it holds 16 bits in several channels, of which Pillow gives the upper eight, so that white is "
                     f"65535 and not {white:g}; save it with 8 bits"
