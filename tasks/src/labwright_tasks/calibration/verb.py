@@ -21,7 +21,8 @@ def verb(
     """Fit one temperature on a run's valid part, by which its logits are divided, in a new run folder.
 
     Temperature scaling (Guo et al. 2017) makes a classifier as sure as it is right. Which class is the most probable
-    stays the same. The new run is asked, measured and exported like any other; the old one stays as it is.
+    stays the same, but for close ones of inputs that are shown several times (task.test_time). The new run is asked,
+    measured and exported like any other; the old one stays as it is.
 
     Example: labwright calibrate runs/vision-digits-001 --folder runs/calibrated
     """
