@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import importlib.util
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-pytest.importorskip("submitit", reason="needs submitit: pip install 'labwright-cluster[slurm]'")
+pytestmark = pytest.mark.skipif(
+    importlib.util.find_spec("submitit") is None, reason="needs submitit: pip install 'labwright-cluster[slurm]'"
+)
 
 
 def script(command: Any, *arguments: str, site: Path | None = None) -> str:
@@ -80,3 +84,16 @@ def test_without_slurm_it_is_said_where_to_submit(
     assert answer.code == 2
     assert "there is no `sbatch` on this machine" in answer.err and "Traceback" not in answer.err
     assert list(tmp_path.iterdir()) == []
+
+
+LOGGED = """
+import logging
+kept = logging.FileHandler("log.txt", mode="w")
+import labwright_cluster.slurm
+kept.emit(logging.makeLogRecord({"msg": "a line"}))
+"""
+
+
+def test_a_program_s_log_is_written_on_when_a_job_is_made(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", LOGGED], cwd=tmp_path, check=True)
+    assert (tmp_path / "log.txt").read_text() == "a line\n"

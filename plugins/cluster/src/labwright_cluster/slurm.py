@@ -7,6 +7,7 @@ code of ours and can be read; and it requeues the job once that command has save
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -16,6 +17,8 @@ from typing import Any
 
 from labwright import LabwrightError
 
+# or it would set up logging as it is imported, which closes the handlers that a program has
+os.environ.setdefault("SUBMITIT_LOG_LEVEL", "NOCONFIG")
 try:
     from submitit import SlurmExecutor
     from submitit.core.utils import FailedJobError
