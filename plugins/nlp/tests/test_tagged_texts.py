@@ -259,6 +259,17 @@ def test_universal_dependencies_are_words_and_parts_of_speech(tmp_path: Path) ->
     assert set(finer.names) == {"NC", "PP", "VM"}
 
 
+def test_lines_about_a_sentence_are_no_words_of_it(tmp_path: Path) -> None:
+    """As MultiCoNER 2022 has them; a word that is # stays one."""
+    rows = ["# id 6f3a domain=en", "Ada _ _ B-PER", "sang _ _ O", "", "# _ _ O", "Oslo _ _ B-LOC", ""]
+    (tmp_path / "a.conll").write_text("\n".join(rows), encoding="utf-8")
+    data = prepared(tmp_path / "a.conll", valid=0.0, test=0.0)
+    batch = data.split("train").fetch(torch.arange(2), 0, 0)  # type: ignore[union-attr]
+    assert data.show(batch.inputs) == ["Ada sang", "# Oslo"]
+    assert data.names == ("O", "B-LOC", "B-PER")
+    assert any("begin with # and hold a = aren't words of it: 1." in remark for remark in data.remarks())
+
+
 def test_letters_are_of_whole_words() -> None:
     with pytest.raises(LabwrightError, match=r"task.data.letters: whole words have letters"):
         TaggedTexts(path=Path(), tokenizer="bpe", letters=3)

@@ -121,17 +121,22 @@ def _sentences(
 ) -> Iterator[tuple[int, list[tuple[int, list[str]]]]]:
     """The line that each sentence begins in, and its rows: how many lines behind that, and the columns."""
     first, rows, universal = 0, list[tuple[int, list[str]]](), suffix_of(path) == _UNIVERSAL
+    about = 0  # lines that are about the sentence below them: '# id 7 domain=en', '# sent_id = 7'
     for number, line in enumerate(opened(path, encoding, remarks), 1):
         cells = [cell.strip() for cell in (line.split("\t") if "\t" in line else line.split())]
         if not any(cells) or cells[0] == _BEGIN:
             if rows:
                 yield first, rows
             rows = []
+        elif not rows and not universal and line.startswith("# ") and "=" in line:
+            about += 1
         elif not universal or cells[0].isdecimal():  # not a remark, nor what stands for several words or for none
             first = first if rows else number
             rows.append((number - first, cells))
     if rows:
         yield first, rows
+    if about:
+        remarks.append(f"{path}: lines before a sentence that begin with # and hold a = aren't words of it: {about:,}.")
 
 
 def _checked_columns(
