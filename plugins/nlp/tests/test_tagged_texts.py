@@ -206,6 +206,7 @@ def told(arguments: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: 
     ("name", "content", "message"),
     [
         ("a.jsonl", '{"tokens": ["a", "b"], "tags": ["O"]}\n', r"line 1: 2 words and 1 tags; each word has one tag"),
+        ("a.jsonl", '{"tokens": ["a", "b"], "tags": ["O", null]}\n', r"line 1: the word 'b' has an empty tag; what is"),
         ("a.jsonl", '{"tokens": [["a"]], "tags": ["O"]}\n', r"line 1.* column 'tokens'"),
         ("a.jsonl", '{"tokens": ["a"], "tags": ["O"]}\n' * 9, r"every word has the tag 'O'"),
         ("a.conll", "word\n\nother\n", r"line 1: .* has too few columns; a word and its tag are needed"),

@@ -95,12 +95,16 @@ def in_columns(path: Path) -> bool:
 
 
 def checked(table: Table) -> Table:
-    """The table, if each row has as many tags as words. Raises LabwrightError naming the row that hasn't."""
+    """The table, if each row has a tag for each word. Raises LabwrightError naming the row that hasn't."""
     for row, (text, tags) in enumerate(zip(table["text"], table["tags"], strict=True)):
         words, labels = listing(text), listing(tags)
         if len(words) != len(labels):
             raise LabwrightError(
                 f"{table.where(row)}: {len(words)} words and {len(labels)} tags; each word has one tag."
+            )
+        if "" in labels:
+            raise LabwrightError(
+                f"{table.where(row)}: the word {words[labels.index('')]!r} has an empty tag; what is nothing is O."
             )
     return table
 
