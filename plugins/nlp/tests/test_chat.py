@@ -52,6 +52,20 @@ def chat(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     return said
 
 
+def test_a_search_in_place_of_drawing_is_no_other_recipe(
+    answering: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The temperature of the recipe counts no longer with it, which the person has asked for."""
+    monkeypatch.setattr(
+        sys, "argv", ["labwright", "predict", str(answering), "--prompt", "say nut", "--set", "task.beams=2"]
+    )
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (0, "say nut\tnut it is\n")
+    assert "isn't the one" not in err, err
+
+
 def test_each_line_is_answered_until_quit(answering: Path, chat: Callable[..., Said]) -> None:
     code, out, err = chat("say fig\n\n/reset\nsay nut\n/quit\nsay plum\n", answering)
     loaded = lw.load(answering)

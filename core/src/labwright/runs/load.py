@@ -188,7 +188,7 @@ def load(
     kept = experiment or experiment_of(folder, known)
     moved = kept.varied({"device": device})
     moved.notes = [] if experiment else kept.notes  # of one in hand they were said
-    built = built_from(folder, moved, checkpoint=checkpoint, overrides=[f"device={device}"])
+    built = built_from(folder, moved, checkpoint=checkpoint)
     unsaid = known.notes if plugins is None else ()  # else whoever found them has said them
     notes = (*unsaid, *built.notes)
     built.notes.clear()  # for those that come while it predicts
@@ -213,7 +213,7 @@ def check_run(folder: Path, plugins: Plugins) -> None:
 
 
 def built_from(
-    folder: Path, experiment: Experiment, *, checkpoint: Which = "final", overrides: Iterable[str] = ()
+    folder: Path, experiment: Experiment, *, checkpoint: Which = "final", overrides: Sequence[str] = ()
 ) -> Built:
     """Task and model as a run left them, in evaluation mode, with notes; the data itself isn't read.
 
@@ -389,7 +389,7 @@ def _check_checkpoint(name: str) -> None:
 
 
 def _restore(
-    built: Built, folder: Path, experiment: Experiment, checkpoint: Which, overrides: Iterable[str] = ()
+    built: Built, folder: Path, experiment: Experiment, checkpoint: Which, overrides: Sequence[str] = ()
 ) -> dict[str, Any]:
     """Give the model the weights of a run's checkpoint, averaged ones if the run kept an average. Returns its state."""
     _check_checkpoint(checkpoint)
@@ -397,13 +397,9 @@ def _restore(
     kept, faults = checkpoints.chosen(checkpoint, experiment.train.final, built.read)
     step: int = kept.state["step"]
     built.notes += faults
-    # what the person has just overridden needs no telling
-    given = tuple(override.partition("=")[0].strip() for override in overrides)
-    changed = [
-        change
-        for change in changes(kept.state["recipe"], experiment.table(), MATTER)
-        if not change.startswith(given or "=")
-    ]
+    # as the folder has it: what the person has just overridden needs no telling, nor what counts no longer with it
+    own = experiment_of(folder, experiment.plugins) if overrides else experiment
+    changed = changes(kept.state["recipe"], own.table(), MATTER)
     if changed:
         built.notes.append(f"recipe.toml isn't the one that step {step} was trained with: {', '.join(changed)}.")
     with built.mixed():
