@@ -2,8 +2,9 @@
 
 For each draw so many training pictures of MNIST are taken by chance. A conditional generator is trained on them alone,
 with a judge of its own that has seen no others; then classifiers with the same seed and as many steps: on the real
-pictures; with ordinary augmentation; with generated pictures beside them; with both. The test part measures each once.
-Printed are the differences to the first, with their 95 % interval by Student's t over the draws.
+pictures; with ordinary augmentation; with generated pictures beside them; with both. The test part measures each once;
+the generator is measured on the first 2,000 of it. Printed are the differences to the first, with their 95 % interval
+by Student's t over the draws. Draws that stand in the file of `--out` aren't made again.
 
     python benchmarks/augmented.py DATA/mnist --draws 10 --real 300 --generated 3000
 """
@@ -25,6 +26,7 @@ GENERATOR = {
     "gan": ["gan/mnist", 'task.augment=["translation"]', "task.critic_steps=1"],
     "diffusion": ["gan/mnist-diffusion"],
 }
+MEASURED = 2_000  # test pictures that a generator is measured on
 TURNED = {"rotate": 12.0, "shift": 0.08, "scale": 0.12}  # ordinary augmentation, as in `vision/mnist`
 
 
@@ -41,8 +43,13 @@ def main() -> None:
     given = asked.parse_args()
     with np.load(given.folder / "mnist.npz") as kept:
         whole = {name: kept[name] for name in kept.files}
+    there = given.out.read_text(encoding="utf-8").splitlines() if given.out and given.out.is_file() else []
+    kept = {row.pop("draw"): row for row in map(json.loads, there)}
     draws = []
     for draw in range(given.draws):
+        if draw in kept:
+            draws.append(kept[draw])
+            continue
         with tempfile.TemporaryDirectory() as scratch:
             draws.append(one_draw(whole, draw, Path(scratch), given))
         print(json.dumps(draws[-1]), flush=True)
@@ -58,11 +65,15 @@ def one_draw(whole: dict[str, np.ndarray], draw: int, scratch: Path, given: argp
     chance, labels = np.random.default_rng(draw), whole["y_train"]
     each = [chance.choice(np.flatnonzero(labels == label), given.real // 10, replace=False) for label in range(10)]
     rows = np.concatenate(each)
-    np.savez(scratch / "mnist.npz", **whole | {name: whole[name][rows] for name in ("x_train", "y_train")})
+    some = whole | {name: whole[name][rows] for name in ("x_train", "y_train")}
+    np.savez(scratch / "mnist.npz", **some)
+    (scratch / "few").mkdir()
+    np.savez(scratch / "few" / "mnist.npz", **some | {name: whole[name][:MEASURED] for name in ("x_test", "y_test")})
     data = f'name="vision/mnist",folder="{scratch}",valid=0.0'
     recipe, *settings = GENERATOR[given.generator]
     # nothing is chosen by a validation part: there is none, and all steps are taken
-    settings += [f"task.data={{{data}}}", "task.judge_epochs=30", "task.film=0", "train.epochs=", "log=[]"]
+    few = data.replace(str(scratch), str(scratch / "few"))
+    settings += [f"task.data={{{few}}}", "task.judge_epochs=30", "task.film=0", "train.epochs=", "log=[]"]
     settings += [
         f"train.steps={given.generator_steps}",
         "train.evaluate_every=",
