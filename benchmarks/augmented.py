@@ -4,7 +4,7 @@ For each draw so many training pictures of MNIST are taken by chance. A conditio
 with a judge of its own that has seen no others; then classifiers with the same seed and as many steps: on the real
 pictures; with ordinary augmentation; with generated pictures beside them; with both. The test part measures each once;
 the generator is measured on the first 2,000 of it. Printed are the differences to the first, with their 95 % interval
-by Student's t over the draws. Draws that stand in the file of `--out` aren't made again.
+by Student's t over the draws. Draws that stand in the file of `--out`, of the same settings, aren't made again.
 
     python benchmarks/augmented.py DATA/mnist --draws 10 --real 300 --generated 3000
 """
@@ -44,7 +44,9 @@ def main() -> None:
     with np.load(given.folder / "mnist.npz") as kept:
         whole = {name: kept[name] for name in kept.files}
     there = given.out.read_text(encoding="utf-8").splitlines() if given.out and given.out.is_file() else []
-    kept = {row.pop("draw"): row for row in map(json.loads, there)}
+    asked_for = {name: getattr(given, name) for name in ("generator", "real", "generated", "generator_steps", "steps")}
+    rows = [row for row in map(json.loads, there) if row.pop("settings") == asked_for]
+    kept = {row.pop("draw"): row for row in rows}
     draws = []
     for draw in range(given.draws):
         if draw in kept:
@@ -55,7 +57,7 @@ def main() -> None:
         print(json.dumps(draws[-1]), flush=True)
         if given.out:
             with given.out.open("a", encoding="utf-8") as lines:
-                lines.write(json.dumps({"draw": draw, **draws[-1]}) + "\n")
+                lines.write(json.dumps({"draw": draw, "settings": asked_for, **draws[-1]}) + "\n")
     for way in [name for name in draws[0] if name not in ("real", "read_as_asked", "memorised")]:
         print(way, interval([draw[way] - draw["real"] for draw in draws]))
 

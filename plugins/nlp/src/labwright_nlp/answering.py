@@ -77,8 +77,9 @@ class Answering(Task):
     def loss(self, model: nn.Module, batch: AskedBatch, criterion: ClassificationLoss, phase: str) -> Tensor:  # noqa: ARG002 - one phase
         """Raises LabwrightError for a loss that would have places beside the text be likely, such as a smoothed one."""
         first_WT, last_WT = self._logits(model, batch).unbind(2)
-        beside_12 = first_WT.new_tensor([[0.0, _NOWHERE]])
-        if self.tried is not criterion and float(criterion(beside_12, batch.targets[:1, 0] * 0)) > 1:
+        beside_12, first_1 = torch.tensor([[0.0, _NOWHERE]]), torch.zeros(1, dtype=torch.int64)
+        on = first_WT.device
+        if self.tried is not criterion and float(criterion(beside_12.to(on), first_1.to(on))) > 1:  # once in a run
             raise LabwrightError(
                 "loss.label_smoothing: an answer begins and ends in the text, and a share of its probability would go "
                 "to padding and to the question. Leave it out, or set it to 0."
