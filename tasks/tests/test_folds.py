@@ -158,6 +158,17 @@ def test_folds_hold_out_each_sample_of_train_and_valid_once_and_never_one_of_tes
         assert (fold["test"] % 3).bincount().tolist() == [6, 6, 6]
 
 
+def test_a_test_part_is_said_to_stay_out_where_there_is_one():
+    data = Numbers()
+    fold = Fold(data, number=1, of=5)
+    fold.prepare()
+    assert fold.remarks()[-1] == (
+        "fold 1 of 5, dealt out each class in proportion; the test part of Numbers stays out."
+    )
+    del data.parts["test"]
+    assert fold.remarks()[-1] == "fold 1 of 5, dealt out each class in proportion."
+
+
 def test_what_is_learned_from_is_augmented_and_what_measures_is_not():
     fold = Fold(Numbers(), number=1, of=3)
     fold.prepare()

@@ -190,8 +190,8 @@ class Fold(Around):
         return [*lines, ",".join(map(str, self._splits[split].rows.tolist()))]
 
     def remarks(self) -> Sequence[str]:
-        fold = f"fold {self.number} of {self.of}, dealt out {self._dealt}; the test part of {type(self.data).__name__} "
-        return [*self.data.remarks(), f"{fold}stays out."]
+        out = "" if self.data.split("test") is None else f"; the test part of {type(self.data).__name__} stays out"
+        return [*self.data.remarks(), f"fold {self.number} of {self.of}, dealt out {self._dealt}{out}."]
 
     def written(self, ids: Sequence[int]) -> str:
         """As `PairedData`, which the other data is where a task asks for it."""
