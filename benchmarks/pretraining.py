@@ -6,7 +6,7 @@ right neighbours. Then 500 labelled sentences of film reviews are drawn for each
 on them from those weights and from random ones: the same labels, steps and settings, the best epoch by the valid part,
 figures on the test part, compared pair by pair. One thread; PRETRAINING.md is written.
 
-Example: `python benchmarks/pretraining.py --data ../shared/data --made runs/pretraining --steps 4500 --seeds 5`.
+Example: `python benchmarks/pretraining.py --data ../shared/data --made runs/pretraining --steps 2700 --seeds 5`.
 """
 
 from __future__ import annotations
@@ -67,7 +67,8 @@ def pretrained(made: Path, steps: int) -> dict[str, Any]:
         )
         begun = time.process_time()
         outcome = experiment.run(folder).outcome
-        assert outcome is not None
+        if outcome is None or outcome.status != "finished":
+            raise SystemExit(f"interrupted; delete {made} and begin anew.")
         told = {"metrics": outcome.metrics, "floors": outcome.floors, "seconds": time.process_time() - begun}
         (made / "pretrained.json").write_text(json.dumps(told))
     figures: dict[str, Any] = json.loads((made / "pretrained.json").read_text())
@@ -100,7 +101,8 @@ def with_labels(made: Path, data: Path, seed: int, epochs: int, *, start: bool) 
         **begin,
     )
     outcome = experiment.run(made / f"{'started' if start else 'scratch'}-{seed}").outcome
-    assert outcome is not None
+    if outcome is None or outcome.status != "finished":
+        raise SystemExit(f"interrupted; delete {made} and begin anew.")
     return float(outcome.metrics["test"]["accuracy"])
 
 
@@ -129,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--made", type=Path, required=True, help="where documents and runs are kept")
-    parser.add_argument("--steps", type=int, default=4500)
+    parser.add_argument("--steps", type=int, default=2700)
     parser.add_argument("--epochs", type=int, default=12, help="over the labelled sentences")
     parser.add_argument("--seeds", type=int, default=5)
     chosen = parser.parse_args()
