@@ -6,7 +6,7 @@ right neighbours. Then 500 labelled sentences of film reviews are drawn for each
 on them from those weights and from random ones: the same labels, steps and settings, the best epoch by the valid part,
 figures on the test part, compared pair by pair. One thread; PRETRAINING.md is written.
 
-Example: `python benchmarks/pretraining.py --data ../shared/data --made runs/pretraining --steps 2700 --seeds 5`.
+Example: `python benchmarks/pretraining.py --data ../shared/data --made runs/pretraining --steps 6000 --seeds 5`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from labwright_study.paired_tests import mean_interval
 
 PAGE = Path(__file__).parent / "PRETRAINING.md"
 LINES, LABELS = 100, 500
-ENCODER = {"name": "nlp/transformer-encoder", "width": 192, "depth": 4, "heads": 4, "dropout": 0.1}
+ENCODER = {"name": "nlp/transformer-encoder", "width": 128, "depth": 4, "heads": 4, "dropout": 0.1}
 FORM = {"positions": "rotary", "norm": "rms", "activation": "swiglu"}
 DEVICE = {"name": "cpu", "threads": 1}
 
@@ -60,10 +60,10 @@ def pretrained(made: Path, steps: int) -> dict[str, Any]:
             task={"name": "nlp/masked-language-model", "share": 0.3, "data": data},
             model={**ENCODER, **FORM},
             loss="cross-entropy",
-            optimizer={"name": "adamw", "lr": 2e-3, "betas": [0.9, 0.98], "weight_decay": 0.01}
+            optimizer={"name": "adamw", "lr": 3e-3, "betas": [0.9, 0.98], "weight_decay": 0.01}
             | {"schedule": "cosine", "warmup": 0.05, "end": 0.1},
             device=DEVICE,
-            train={"steps": steps, "batch_size": 16, "clip": 1.0, "seed": 0, "evaluate_every": "900 steps"},
+            train={"steps": steps, "batch_size": 16, "clip": 1.0, "seed": 0, "evaluate_every": "1500 steps"},
         )
         begun = time.process_time()
         outcome = experiment.run(folder).outcome
@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--made", type=Path, required=True, help="where documents and runs are kept")
-    parser.add_argument("--steps", type=int, default=2700)
+    parser.add_argument("--steps", type=int, default=6000)
     parser.add_argument("--epochs", type=int, default=12, help="over the labelled sentences")
     parser.add_argument("--seeds", type=int, default=5)
     chosen = parser.parse_args()
