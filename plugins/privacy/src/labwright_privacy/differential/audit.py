@@ -39,8 +39,8 @@ from torch import Generator, Tensor, nn
 from labwright_privacy.differential.method import DifferentiallyPrivate
 from labwright_privacy.differential.per_sample import trained
 
-CONFIDENCE = 0.95
-_BY_GUESSES, _BY_MEASURE = 0.02, 0.0075  # chances of a false alarm: of the guesses, and of each of four measures
+CONFIDENCE = 0.98  # of what the guesses show
+_BY_MEASURE = 2.5e-5  # chance of a false alarm of each of four measures: one honest run in 10,000
 _FAR = 100.0  # lengths of the bound, of a canary's gradient
 
 
@@ -56,7 +56,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Audit:
-    """What an attack found out: `epsilon` is a lower bound at 95 % confidence, `most` the highest it could have given.
+    """What an attack found out: `epsilon` is a lower bound at 98 % confidence, `most` the highest it could have given.
 
     `right` of `guesses` guesses were right, of `canaries` canaries.
     """
@@ -72,7 +72,7 @@ class Audit:
 
     @property
     def contradicted(self) -> bool:
-        """Whether the claim can't be true, unless by a chance of 1 in 20."""
+        """Whether the claim can't be true, unless by a chance of 1 in 50 for the guesses, 1 in 10,000 for the rest."""
         return self.epsilon > self.claimed or any(measure.contradicts for measure in self.measures)
 
     def json(self) -> dict[str, Any]:
@@ -252,10 +252,10 @@ def _judged(seen: Sequence[_Seen], random: Generator) -> Audit:
     tries = []
     for guesses in dict.fromkeys((_best_count(one, len(inside), random), len(inside) // 2 * 2)):
         right = _right(scores, inside, guesses)
-        found = lower_bound(len(inside), guesses, right, one.delta, _BY_GUESSES / 2)
+        found = lower_bound(len(inside), guesses, right, one.delta, (1 - CONFIDENCE) / 2)
         tries.append((found, guesses, right))
     epsilon, guesses, right = max(tries)
-    most = lower_bound(len(inside), len(inside), len(inside), one.delta, _BY_GUESSES / 2)
+    most = lower_bound(len(inside), len(inside), len(inside), one.delta, (1 - CONFIDENCE) / 2)
     claimed = max(run.claimed for run in seen)
     return Audit(claimed, one.delta, epsilon, most, len(inside), guesses, right, tuple(_measures(seen)))
 
@@ -281,7 +281,8 @@ def _best_count(one: _Seen, count: int, random: Generator) -> int:
     values += (torch.rand(steps, count, generator=random) < one.rate) & inside
     scores = _scores(values, one.noise, one.rate)
     tries = [max(2, int(count * share) // 2 * 2) for share in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)]
-    return max(tries, key=lambda guesses: lower_bound(count, guesses, _right(scores, inside, guesses), one.delta, 0.01))
+    chance = (1 - CONFIDENCE) / 2
+    return max(tries, key=lambda guesses: lower_bound(count, guesses, _right(scores, inside, guesses), one.delta, chance))
 
 
 def _measures(seen: Sequence[_Seen]) -> Iterator[Measure]:
