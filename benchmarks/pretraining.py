@@ -92,7 +92,7 @@ def with_labels(made: Path, data: Path, seed: int, epochs: int, *, start: bool) 
         begin = {}
     experiment = lw.Experiment(
         task={"name": "classification", "data": texts},
-        model={**ENCODER, **FORM, "dropout": 0.2},
+        model={**ENCODER, **FORM, "dropout": 0.3},
         loss="cross-entropy",
         optimizer={"name": "adamw", "lr": 5e-4, "weight_decay": 0.05, "schedule": "linear", "warmup": 0.1},
         device=DEVICE,

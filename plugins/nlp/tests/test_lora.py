@@ -141,7 +141,8 @@ def test_a_run_trains_adapters_and_head_alone_resumes_exactly_and_is_where_anoth
     experiment = lw.Experiment.from_recipe("nlp/polarity-minilm-lora", settings)
     run = experiment.run(tmp_path / "run")
     assert any("37 tensors were taken from" in note for note in run.notes)
-    assert any(note.startswith("LoRA of rank 8: 1,058 of ") for note in run.notes)  # 2 layers * 2 * (8*16 + 16*8) + 34
+    # 2 blocks of 4 layers of 16 to 16, one to 32 and one back, each 8 * (inputs + outputs), and the head
+    assert any(note.startswith("LoRA of rank 8: 3,618 of ") for note in run.notes)
     last = max((tmp_path / "run" / "checkpoints").iterdir(), key=lambda path: path.name)
     kept, state = load_file(last / "model.safetensors"), load_file(last / "training.safetensors")
     before = load_file(encoder / "model.safetensors")
@@ -159,6 +160,22 @@ def test_a_run_trains_adapters_and_head_alone_resumes_exactly_and_is_where_anoth
     second = lw.Experiment(**table, start={"run": str(tmp_path / "run")}).run(tmp_path / "second")
     (taken,) = (note for note in second.notes if "tensors were taken from" in note)
     assert taken.startswith(f"{len(kept)} ") and "keep" not in taken
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "layers"),
+    [
+        ("bert", SMALL, {"query", "key", "value", "dense"}),
+        ("distilbert", {"dim": 16, "n_layers": 1, "n_heads": 2, "hidden_dim": 32}, {*"qkv", "out", "lin1", "lin2"}),
+    ],
+)
+def test_all_linear_layers_of_any_architecture_are_adapted(
+    architecture: str, options: dict[str, Any], layers: set[str]
+) -> None:
+    encoder = Encoder(INPUTS, OUTPUTS, architecture=architecture, options=options, lora=Lora(targets="all-linear"))
+    learning = {name for name, one in encoder.named_parameters() if one.requires_grad and not name.startswith("head.")}
+    adapted = {name.split(".lora_")[0].rpartition(".")[2] for name in learning}
+    assert {name.removesuffix("_lin") for name in adapted} == layers
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Sequence
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, Literal
 
 from labwright import LabwrightError, listed
 from pydantic import ConfigDict, Field
@@ -27,10 +27,11 @@ class Lora:
     alpha: Annotated[float, Field(gt=0, description="B A x counts alpha / rank times.")] = 16.0
     dropout: Annotated[float, Field(ge=0, lt=1, description="share of A's inputs zeroed while training.")] = 0.0
     targets: Annotated[
-        tuple[str, ...] | None,
+        tuple[str, ...] | Literal["all-linear"] | None,
         Field(
-            description='linear layers that get one, by the ends of their names, such as ["query", "value"]; left out, '
-            "those that peft has for the architecture: as a rule the attention's queries and values."
+            description='linear layers that get one, by the ends of their names, such as ["query", "value"]; '
+            '"all-linear" are all but the output layer; left out, those that peft has for the architecture: as a rule '
+            "the attention's queries and values."
         ),
     ] = None
 
@@ -53,7 +54,7 @@ def adapt(network: nn.Module, lora: Lora | None) -> None:
         r=lora.rank,
         lora_alpha=lora.alpha,  # type: ignore[arg-type]  # a whole number by its own account; it only divides it
         lora_dropout=lora.dropout,
-        target_modules=None if lora.targets is None else list(lora.targets),
+        target_modules=list(lora.targets) if isinstance(lora.targets, tuple) else lora.targets,
     )
     linear = (nn.Linear, Conv1D)
     layers = sorted({name.rpartition(".")[2] for name, one in network.named_modules() if isinstance(one, linear)})
