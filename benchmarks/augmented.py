@@ -60,6 +60,7 @@ def main() -> None:
                 lines.write(json.dumps({"draw": draw, "settings": asked_for, **draws[-1]}) + "\n")
     for way in [name for name in draws[0] if name not in ("real", "read_as_asked", "memorised")]:
         print(way, interval([draw[way] - draw["real"] for draw in draws]))
+    print("both beside augmentation", interval([draw["both"] - draw["augmentation"] for draw in draws]))
 
 
 def one_draw(whole: dict[str, np.ndarray], draw: int, scratch: Path, given: argparse.Namespace) -> dict[str, float]:
