@@ -281,8 +281,11 @@ def _best_count(one: _Seen, count: int, random: Generator) -> int:
     values += (torch.rand(steps, count, generator=random) < one.rate) & inside
     scores = _scores(values, one.noise, one.rate)
     tries = [max(2, int(count * share) // 2 * 2) for share in (0.02, 0.05, 0.1, 0.2, 0.4, 0.7, 1.0)]
-    chance = (1 - CONFIDENCE) / 2
-    return max(tries, key=lambda guesses: lower_bound(count, guesses, _right(scores, inside, guesses), one.delta, chance))
+
+    def found(guesses: int) -> float:
+        return lower_bound(count, guesses, _right(scores, inside, guesses), one.delta, (1 - CONFIDENCE) / 2)
+
+    return max(tries, key=found)
 
 
 def _measures(seen: Sequence[_Seen]) -> Iterator[Measure]:
