@@ -94,7 +94,7 @@ def with_labels(made: Path, data: Path, seed: int, epochs: int, *, start: bool) 
         task={"name": "classification", "data": texts},
         model={**ENCODER, **FORM, "dropout": 0.3},
         loss="cross-entropy",
-        optimizer={"name": "adamw", "lr": 5e-4, "weight_decay": 0.05, "schedule": "linear", "warmup": 0.1},
+        optimizer={"name": "adamw", "lr": 2e-3, "weight_decay": 0.05, "schedule": "linear", "warmup": 0.1},
         device=DEVICE,
         train={"epochs": epochs, "batch_size": 16, "clip": 1.0, "seed": seed, "final": "best"},
         log=[],
@@ -132,7 +132,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--made", type=Path, required=True, help="where documents and runs are kept")
     parser.add_argument("--steps", type=int, default=6000)
-    parser.add_argument("--epochs", type=int, default=12, help="over the labelled sentences")
+    parser.add_argument("--epochs", type=int, default=10, help="over the labelled sentences")
     parser.add_argument("--seeds", type=int, default=5)
     chosen = parser.parse_args()
     if chosen.seeds < 2:
