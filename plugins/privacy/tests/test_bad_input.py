@@ -169,6 +169,13 @@ def test_in_the_terminal_it_is_one_message(labwright: Any, tmp_path: Path):
     assert audited.code == 2 and "method: 'descent' claims no privacy" in audited.errors
 
 
+@pytest.mark.parametrize("words", [("run", "--dry-run"), ("find-lr",)])
+def test_steps_that_are_taken_to_look_leave_no_secret(words: tuple[str, ...], labwright: Any, secrets: Path):
+    verb, *options = words
+    assert labwright(verb, "privacy/digits", "method.accountant=rdp", "train.epochs=3", *options).code == 0
+    assert not [*secrets.iterdir()]
+
+
 class Weighed(lw.Task):
     """A task whose samples are weighed, and of which nothing else is asked."""
 

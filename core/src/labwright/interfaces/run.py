@@ -71,6 +71,7 @@ class Run(Shown):
     `losses` are the mean losses of the steps between the last two evaluations, by the names of the log. `calling` makes
     the context in which the model is called, without gradients: where each of several processes holds a part of it,
     all of them call it alike. `defaults` is the recipe with each setting at its component's default, if it has one.
+    Of a run that isn't `kept`, as a dry run, nothing may stay, inside its folder or outside.
 
     Example: `def labwright_run_started(run): print(run.folder, run.total_steps)`
     """
@@ -94,6 +95,7 @@ class Run(Shown):
     outcome: Outcome | None = None
     calling: Callable[[], AbstractContextManager[None]] = nullcontext
     defaults: Mapping[str, Any] = field(default_factory=dict)
+    kept: bool = True
 
     @property
     def epoch(self) -> float:

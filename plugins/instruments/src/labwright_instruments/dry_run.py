@@ -92,6 +92,7 @@ def _looked(experiment: Experiment, before: Seconds) -> tuple[Run, dict[str, Any
         ending = copy(experiment)
         ending.listeners = [spec for spec in experiment.listeners if spec.name == "report"]
         trainer = ending.trainer(Path(scratch) / "run")
+        trainer.run.kept = False
         start = before + (Seconds.now() - begun)
         notes = [*trainer.run.notes]
         model, told = trainer.model, None

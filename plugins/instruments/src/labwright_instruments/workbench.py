@@ -42,6 +42,7 @@ def workbench(experiment: Experiment, task: Task | None = None) -> Iterator[Any]
     with TemporaryDirectory(prefix="labwright-") as scratch:
         quiet, folder = experiment.quiet(), Path(scratch) / "run"
         trainer: Any = quiet.trainer(folder) if task is None else quiet.trial(folder, task)
+        trainer.run.kept = False
         try:
             with isolated(trainer.device, seed=derived_seed(trainer.train.seed, 0), threads=trainer.settings.threads):
                 yield trainer

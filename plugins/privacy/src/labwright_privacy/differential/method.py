@@ -152,7 +152,8 @@ class DifferentiallyPrivate(Method):
 
     def _take_up(self, steps: Steps) -> None:
         """Find the secret, and begin the part of the history that these steps belong to."""
-        run, where = steps.run, self.where or secrets.folder()
+        run = steps.run
+        where = self.where or (secrets.folder() if run.kept else run.folder.with_name("secrets"))
         secret = Secret.kept(self.secret_name, where) if self.secret_name else None
         if secret is None and run.step:
             run.notes.append(
