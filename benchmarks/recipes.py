@@ -132,7 +132,7 @@ PROMISES = (
     Promise("gan/ring-wgan-gp", "modes/near", ">= 0.87", 1.1, seeds=5),
     Promise("gan/mnist", "read_as_asked", ">= 0.97", 12, 3, _JUDGED, "mnist"),
     Promise("gan/mnist", "spread", ">= 0.95", 12, 3, _JUDGED, "mnist"),
-    Promise("gan/mnist-diffusion", "read_as_asked", ">= 0.95", 30, 1, _JUDGED, "mnist"),
+    Promise("gan/mnist-diffusion", "read_as_asked", ">= 0.95", 30, 3, _JUDGED, "mnist"),
     *(_movielens(model, "ndcg", bar) for model, bar in (("popularity", ">= 0.14"), ("item-knn", ">= 0.28"))),
     *(_movielens(model, "ndcg", bar) for model, bar in (("ease", ">= 0.33"), ("lightgcn", ">= 0.305"))),
     *(
