@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from labwright_study.paired_tests import (
     EXACT_UP_TO,
@@ -153,6 +153,7 @@ def test_swapping_two_candidates_swaps_the_signs_and_nothing_else(rows):
 
 
 @given(runs, st.integers(-80, 80))
+@example([(0.0, 0.0, 0.0)] * 3, 1)
 @settings(deadline=None, max_examples=60)
 def test_what_every_run_of_a_seed_has_in_common_changes_nothing(rows, shift):
     columned = columns(rows)
@@ -160,7 +161,9 @@ def test_what_every_run_of_a_seed_has_in_common_changes_nothing(rows, shift):
     before, after = one(columned["a"], columned["b"]), one(*shifted)
     if "seeds change nothing" not in (before.verdict, after.verdict):
         assert (after.mean, after.interval) == (before.mean, before.interval)  # eighths: nothing is rounded
-        assert (after.p, after.verdict, after.better) == (before.p, before.verdict, before.better)
+        assert (after.verdict, after.better) == (before.verdict, before.better)
+        if None not in (before.p, after.p):  # None: all are the same, and nothing is tested
+            assert after.p == before.p
 
 
 @given(runs, st.permutations("abc"))
