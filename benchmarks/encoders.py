@@ -1,10 +1,11 @@
-"""Training an encoder of texts: labwright-nlp beside transformers' Trainer, same network, tokens, batches and rate.
+"""Training an encoder of texts: labwright-nlp beside transformers' Trainer, same network, tokens and rate.
 
 Two kinds of training, each of a BERT of 4 layers and width 256 from random weights, over pieces that labwright has
 learned: `classes`, texts of different lengths padded to the longest of their batch, and `hidden`, masked language
-modelling over whole windows. The Trainer runs with its defaults but for saving, which is off on both sides, and
-without measuring on other texts. Each run is a process of its own with one thread, and sides take turns; what counts
-is the time of the processor from the end of step WARM to that of the last.
+modelling over whole windows. Both have batches of 32, each in its own way: labwright puts texts of alike length
+together and asks the vocabulary only where a token is hidden. The Trainer runs with its defaults but for saving, which
+is off on both sides, and without measuring on other texts. Each run is a process of its own with one thread, and sides
+take turns; what counts is the time of the processor from the end of step WARM to that of the last.
 
 Example: `python benchmarks/encoders.py --texts ../shared/data/mr_polarity --rounds 5 --out benchmarks/ENCODERS.md`,
 in an environment that has labwright-nlp and accelerate, which the Trainer needs.
@@ -131,6 +132,9 @@ def page(seconds: dict[tuple[str, str], list[float]], rounds: int) -> str:
         "",
         f"labwright-nlp beside transformers' Trainer: seconds of the processor for {STEPS - WARM} steps of {BATCH}",
         f"texts, one thread, medians of {rounds} rounds that take turns. `encoders.py` measures it and says how.",
+        "",
+        "labwright puts texts of alike length together, where the Trainer by default takes them as they come, and",
+        "computes the vocabulary's scores only where a token is hidden, where BERT's own head has them everywhere.",
         "",
         "| training | labwright | Trainer | labwright beside it (lowest to highest) |",
         "| --- | --: | --: | --: |",

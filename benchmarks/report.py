@@ -22,6 +22,9 @@ BESIDE = (
     "PRIVATE.md",
     "RL.md",
     "PROCESSES.md",
+    "PICTURES_BESIDE_PEERS.md",
+    "ENCODERS.md",
+    "GENERATING.md",
 )
 DISTRIBUTIONS = (
     "labwright", "torch", "lightning", "transformers", "accelerate", "pytorch-ignite", "fastai", "keras", "numpy",
