@@ -27,7 +27,7 @@ test test-all test-release: export OMP_NUM_THREADS := 1
 # modules that hundreds of processes import are compiled once, whatever the shell says
 test test-all test-release: export PYTHONDONTWRITEBYTECODE :=
 
-test: .setup  ## what proves the product, in ten minutes on two free cores
+test: .setup  ## what proves the product, in 20 minutes of processor time
 	$(RUN) pytest -n 2 --dist worksteal -m "not long and not release"
 
 test-all: .setup  ## the same and the long proofs: kills, foreign models, fresh environments
